@@ -1,0 +1,7 @@
+"""ComfyUI nodes for ColorizeDiffusion: colour a sketch from a reference picture, adjust it with text."""
+
+from .nodes import comfy_entrypoint
+
+WEB_DIRECTORY = "./web"
+
+__all__ = ["WEB_DIRECTORY", "comfy_entrypoint"]
