@@ -1,0 +1,188 @@
+"""The real ComfyUI in this process, on the CPU, with the pack loaded by its own loader."""
+
+import asyncio
+import os
+import shutil
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+COMFYUI = Path(os.environ.get("COMFYUI_PATH", ROOT / ".comfyui")).resolve()
+MODEL_FOLDERS = ("checkpoints", "clip_vision", "text_encoders", "loras", "controlnet", "vae")
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory) -> ModuleType:
+    """ComfyUI's `nodes` module: core nodes and the pack's are in its NODE_CLASS_MAPPINGS.
+
+    Models, input and output live in a temporary folder; everything computes in float32.
+    """
+    base = tmp_path_factory.mktemp("comfyui")
+    for folder in ("input", "output", "temp", "user", "custom_nodes"):
+        (base / folder).mkdir()
+    for folder in MODEL_FOLDERS:
+        (base / "models" / folder).mkdir(parents=True)
+
+    sys.path.insert(0, str(COMFYUI))  # before the repository root: both have a `nodes`
+    from comfy.cli_args import args
+
+    args.cpu = True
+    args.base_directory = str(base)
+    args.database_url = "sqlite:///:memory:"
+    args.fp32_text_enc = True  # text encoders are half precision otherwise, on a CPU too
+    args.use_pytorch_cross_attention = True
+
+    import nodes
+
+    asyncio.run(nodes.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+    nodes.NODE_CLASS_MAPPINGS["Capture"] = Capture
+    return nodes
+
+
+@pytest.fixture(scope="session")
+def pack(host) -> ModuleType:
+    """The pack as ComfyUI loaded it; its modules are attributes: `pack.colorize_core.guidance`.
+
+    Never `import colorize_core` beside it: that is a second copy, which would register its classes again.
+    """
+    if not asyncio.run(host.load_custom_node(str(ROOT))):
+        raise RuntimeError("ComfyUI could not load the pack; its log says why")
+    return sys.modules[str(ROOT).replace(".", "_x_")]
+
+
+@pytest.fixture
+def node(pack, host):
+    """`node("LoadCheckpoint")` is the class registered as ColorizeDiffusion_LoadCheckpoint."""
+    return lambda name: host.NODE_CLASS_MAPPINGS[f"ColorizeDiffusion_{name}"]
+
+
+@pytest.fixture
+def core_node(host):
+    """`core_node("KSampler")(seed=0, ...)` runs one of ComfyUI's own nodes, old style or new, and gives its outputs."""
+
+    def run(name: str):
+        cls = host.NODE_CLASS_MAPPINGS[name]
+        if hasattr(cls, "GET_SCHEMA"):
+            return lambda **inputs: cls.execute(**inputs).result
+        return lambda **inputs: getattr(cls(), cls.FUNCTION)(**inputs)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _inference_mode():
+    """As ComfyUI runs its nodes."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="session")
+def models_dir(host) -> Path:
+    """ComfyUI's models folder: what a test puts into a sub-folder can be loaded by its name."""
+    import folder_paths
+
+    return Path(folder_paths.models_dir)
+
+
+@pytest.fixture(scope="session")
+def input_dir(host) -> Path:
+    """Where LoadImage looks."""
+    import folder_paths
+
+    return Path(folder_paths.get_input_directory())
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(models_dir, golden_checkpoint) -> str:
+    """Name of the small golden model in models/checkpoints."""
+    shutil.copy(golden_checkpoint, models_dir / "checkpoints")
+    return golden_checkpoint.name
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(models_dir, golden_clip) -> str:
+    """Name of the small golden CLIP in models/clip_vision."""
+    shutil.copy(golden_clip, models_dir / "clip_vision")
+    return golden_clip.name
+
+
+class Capture:
+    """An output node that keeps the value it is given, for the test to look at."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {"value": ("*", {})}, "hidden": {"id": "UNIQUE_ID"}})
+    RETURN_TYPES = ()
+    FUNCTION = "capture"
+    OUTPUT_NODE = True
+    CATEGORY = "tests"
+    values: ClassVar[dict[str, Any]] = {}
+
+    def capture(self, value, id):
+        self.values[id] = value
+        return {}
+
+
+@dataclass
+class Run:
+    """What came of a prompt."""
+
+    success: bool
+    error: str = ""  # what the user is shown: validation errors, or the exception's message
+    outputs: dict[str, Any] = field(default_factory=dict)  # node id -> what it shows in the UI
+    captured: dict[str, Any] = field(default_factory=dict)  # id of a Capture node -> its value
+    ran: list[str] = field(default_factory=list)  # node ids executed, in order; cached ones are not in it
+    messages: list[tuple[str, dict]] = field(default_factory=list, repr=False)  # (event, data) as sent to the browser
+
+
+class _Browser:
+    """The part of ComfyUI's server that its executor talks to."""
+
+    def __init__(self):
+        self.client_id = self.last_node_id = self.last_prompt_id = None
+        self.sockets_metadata = {}
+        self.messages = []
+
+    def send_sync(self, event, data, sid=None):
+        self.messages.append((event, data))
+
+
+@pytest.fixture
+def run_prompt(pack, host):
+    """`run_prompt(prompt)` validates and executes an API-format prompt as ComfyUI does; gives a `Run`.
+
+    A node {"class_type": "Capture", "inputs": {"value": [id, output]}} makes any value visible to the test.
+    Within one test the cache is kept from prompt to prompt.
+    """
+    import execution
+
+    browser = _Browser()
+    cache = {"lru": 0, "ram": 0, "ram_inactive": 0}
+    executor = execution.PromptExecutor(browser, cache_type=execution.CacheType.CLASSIC, cache_args=cache)
+    Capture.values.clear()
+
+    def run(prompt: dict[str, dict]) -> Run:
+        prompt_id = str(uuid.uuid4())
+        valid, error, output_ids, node_errors = asyncio.run(execution.validate_prompt(prompt_id, prompt, None))
+        if not valid:
+            return Run(success=False, error=f"{error['message']}: {error['details']} {node_errors}")
+
+        browser.messages.clear()
+        executor.execute(prompt, prompt_id, {"client_id": "test"}, output_ids)
+        messages = list(browser.messages)
+        errors = [data["exception_message"] for event, data in messages if event == "execution_error"]
+        return Run(
+            success=executor.success,
+            error="".join(errors),
+            outputs=executor.history_result["outputs"],
+            captured=dict(Capture.values),
+            ran=[data["node"] for event, data in messages if event == "executing" and data["node"]],
+            messages=messages,
+        )
+
+    return run

@@ -1,0 +1,31 @@
+import inspect
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def pack_nodes(pack, host):
+    return {name: cls for name, cls in host.NODE_CLASS_MAPPINGS.items() if name.startswith("ColorizeDiffusion_")}
+
+
+def test_comfyui_loads_the_pack(pack):
+    assert pack.WEB_DIRECTORY == "./web"
+
+
+def test_every_node_says_what_it_does(pack_nodes):
+    for name, cls in pack_nodes.items():
+        schema = cls.GET_SCHEMA()
+        assert schema.node_id == name and schema.category == "ColorizeDiffusion"
+        assert schema.display_name and schema.description
+        for socket in [*schema.inputs, *schema.outputs]:
+            assert socket.tooltip, f"{name}: {socket.id} has no tooltip"
+
+
+def test_every_input_is_a_parameter_of_execute(pack_nodes):
+    for name, cls in pack_nodes.items():
+        inputs = {socket.id: socket for socket in cls.GET_SCHEMA().inputs}
+        parameters = inspect.signature(cls.execute).parameters
+        assert set(inputs) == set(parameters), name
+        for key, socket in inputs.items():
+            has_default = parameters[key].default is not inspect.Parameter.empty
+            assert has_default or not socket.optional, f"{name}: {key} may be left out and needs a default"
