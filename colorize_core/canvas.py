@@ -1,0 +1,101 @@
+"""The sketch's canvas: polarity of the lines, fitting a drawing into the picture, cropping the result back.
+
+The sketch encoder was trained on white lines on black, at sizes that are multiples of 64; fed the other
+way round it fails silently. So a drawing is turned to that polarity, resized to fit with its aspect ratio kept,
+and centred on black; the result is cropped back to the drawing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from .images import check, rgb_on
+
+POLARITIES = ["auto", "black lines on white", "white lines on black"]
+PAPER_MARGIN = 0.02  # how far from half grey the typical tone must be to tell paper from ink
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """White lines on black: `pixels` [B,3,H,W] float32, +1 for lines and -1 for paper.
+
+    `strength` multiplies what the sketch encoder makes of it; 1 is as trained, 0 is none.
+    """
+
+    pixels: torch.Tensor
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a fitted drawing lies on its canvas, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def sketch_from_image(image: torch.Tensor, strength: float = 1.0) -> Sketch:
+    """`image` [B,H,W,C] in 0..1, white lines on black, as a Sketch; values outside 0..1 are clamped."""
+    pixels = rgb_on(image, paper=0.0, name="sketch_image").clamp(0, 1)
+    return Sketch(pixels.movedim(-1, 1) * 2 - 1, strength)
+
+
+def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:
+    """A drawing `image` [B,H,W,C] in 0..1 as white lines on black, grey [B,H,W] in 0..1.
+
+    Where it is transparent it counts as paper. `auto` takes the median tone for the paper, since paper covers more
+    of a drawing than ink does, and judges each picture of a batch on its own. Raises ValueError for a picture
+    that is half grey throughout: nothing in it can be called paper.
+    """
+    if polarity == "white lines on black":
+        return rgb_on(image, paper=0.0, name="image").mean(dim=-1).clamp(0, 1)
+
+    grey = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1)
+    if polarity == "black lines on white":
+        return 1 - grey
+
+    paper = grey.flatten(1).median(dim=1).values
+    if (paper - 0.5).abs().min() < PAPER_MARGIN:
+        raise ValueError("image: cannot tell paper from lines (most of it is half grey). Set polarity by hand.")
+    return torch.where(paper[:, None, None] > 0.5, 1 - grey, grey)
+
+
+def fit(height: int, width: int, canvas_height: int, canvas_width: int) -> Box:
+    """The largest box of the aspect ratio height:width, centred on the canvas; at least one pixel each way."""
+    scale = min(canvas_height / height, canvas_width / width)
+    fitted_height, fitted_width = max(1, round(height * scale)), max(1, round(width * scale))
+    return Box((canvas_height - fitted_height) // 2, (canvas_width - fitted_width) // 2, fitted_height, fitted_width)
+
+
+def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """`images` [B,C,h,w] in 0..1 at another size: bicubic with antialiasing, clamped; the same size is untouched."""
+    if images.shape[-2:] == (height, width):
+        return images
+    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def place(lines: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """`lines` [B,h,w] in 0..1 fitted into a black canvas [B,height,width]."""
+    box = fit(*lines.shape[-2:], height, width)
+    canvas = lines.new_zeros(lines.shape[0], height, width)
+    fitted = resize(lines[:, None], box.height, box.width)[:, 0]
+    canvas[:, box.top : box.top + box.height, box.left : box.left + box.width] = fitted
+    return canvas
+
+
+def crop_to(image: torch.Tensor, sketch: torch.Tensor, resize_to_sketch: bool = False) -> torch.Tensor:
+    """The part of the result `image` [B,H,W,C] on which the drawing `sketch` [b,h,w,c] was placed.
+
+    The inverse of `place`, at any size of the result: the canvas' own, or that of an upscaled picture.
+    With `resize_to_sketch` the part comes at the drawing's size. Raises ValueError as `images.check` does.
+    """
+    check(image, "image")
+    check(sketch, "sketch")
+    box = fit(*sketch.shape[1:3], *image.shape[1:3])
+    part = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
+    if resize_to_sketch:
+        part = resize(part.movedim(-1, 1), *sketch.shape[1:3]).movedim(1, -1)
+    return part

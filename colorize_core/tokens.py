@@ -1,0 +1,32 @@
+"""The reference: from a picture to what the image encoder is fed, and the tokens that come out of it."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from .images import rgb_on
+
+
+@dataclass(frozen=True)
+class ReferenceTokens:
+    """A reference in CLIP's joint space: `cls` [B,1,D] for the whole, `local` [B,N,D] row-major for its patches.
+
+    Both float32, projected, not normalised. N is 256 (16x16) for a ViT with patches of 14 at 224.
+    """
+
+    cls: torch.Tensor
+    local: torch.Tensor
+
+
+def preprocess(image: torch.Tensor, size: int, mean: list[float], std: list[float]) -> torch.Tensor:
+    """A reference `image` [B,H,W,C] in 0..1 as CLIP's input [B,3,size,size], normalised with `mean` and `std`.
+
+    Squashed to the square, not cropped: bicubic, antialiased, corners aligned, neither clamped nor rounded,
+    as the model saw its references in training. Where it is transparent it shows white.
+    Raises ValueError as `images.check` does.
+    """
+    pixels = rgb_on(image, paper=1.0, name="image").movedim(-1, 1)
+    pixels = F.interpolate(pixels, (size, size), mode="bicubic", align_corners=True, antialias=True)
+    mean, std = (pixels.new_tensor(values)[:, None, None] for values in (mean, std))
+    return (pixels - mean) / std

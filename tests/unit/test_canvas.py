@@ -1,0 +1,159 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from colorize_core.canvas import crop_to, fit, place, sketch_from_image, white_on_black
+
+sides = st.integers(1, 5000)
+canvas_sides = st.integers(1, 32).map(lambda n: 64 * n)
+
+
+def drawing(paper: float, ink: float, height: int = 8, width: int = 8) -> torch.Tensor:
+    """[1,height,width,3]: one line of ink across paper."""
+    image = torch.full((1, height, width, 3), paper)
+    image[:, height // 2] = ink
+    return image
+
+
+# Polarity
+
+
+def test_a_drawing_on_white_paper_is_inverted():
+    out = white_on_black(drawing(paper=1.0, ink=0.0))
+    assert torch.equal(out[0, 4], torch.ones(8)) and out[0, 0].max() == 0
+
+
+def test_white_lines_on_black_stay_as_they_are():
+    image = drawing(paper=0.0, ink=1.0)
+    assert torch.equal(white_on_black(image), image[..., 0])
+
+
+def test_polarity_set_by_hand_is_obeyed():
+    image = drawing(paper=1.0, ink=0.0)
+    assert torch.equal(white_on_black(image, "white lines on black"), image[..., 0])
+    assert torch.equal(white_on_black(image, "black lines on white"), 1 - image[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("polarity", "ink"), [("auto", 0.0), ("black lines on white", 0.0), ("white lines on black", 1.0)]
+)
+def test_transparent_parts_count_as_paper(polarity, ink):
+    image = torch.full((1, 8, 8, 4), ink)
+    image[..., 3] = 0.0
+    image[:, 4, :, 3] = 1.0
+    out = white_on_black(image, polarity)
+    assert out[0, 4].min() == 1 and out[0, 0].max() == 0
+
+
+def test_each_picture_of_a_batch_is_judged_on_its_own():
+    first, second = white_on_black(torch.cat([drawing(1.0, 0.0), drawing(0.0, 1.0)]))
+    assert torch.equal(first, second)
+
+
+def test_a_grey_picture_of_one_channel_is_a_drawing_too():
+    image = drawing(paper=1.0, ink=0.0)
+    assert torch.equal(white_on_black(image[..., :1]), white_on_black(image))
+
+
+def test_grey_all_over_is_an_error_that_says_what_to_do():
+    grey = torch.full((1, 8, 8, 3), 0.5)
+    with pytest.raises(ValueError, match="polarity by hand"):
+        white_on_black(grey)
+    assert white_on_black(grey, "white lines on black").mean() == 0.5
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (torch.full((1, 4, 4, 3), float("nan")), "NaN"),
+        (torch.full((1, 4, 4, 3), float("inf")), "NaN or infinity"),
+        (torch.zeros(1, 4, 4, 2), "channels"),
+        (torch.zeros(4, 4, 3), "batch of pictures"),
+        (torch.zeros(1, 0, 4, 3), "no pixel"),
+        (torch.zeros(0, 4, 4, 3), "no pixel"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_refused_in_a_sentence(image, says):
+    for use in (white_on_black, sketch_from_image, lambda bad: crop_to(torch.zeros(1, 4, 4, 3), bad)):
+        with pytest.raises(ValueError, match=says):
+            use(image)
+
+
+# Sketch
+
+
+def test_lines_become_plus_one_and_paper_minus_one():
+    sketch = sketch_from_image(drawing(paper=0.0, ink=1.0), strength=0.5)
+    assert sketch.pixels.shape == (1, 3, 8, 8) and sketch.strength == 0.5
+    assert (sketch.pixels[:, :, 4] == 1).all() and (sketch.pixels[:, :, 0] == -1).all()
+
+
+def test_colour_stays_in_a_sketch_and_overshoot_is_clamped():
+    image = torch.tensor([1.2, 0.5, -0.2]).expand(1, 2, 2, 3)
+    assert sketch_from_image(image).pixels[0, :, 0, 0].tolist() == [1.0, 0.0, -1.0]
+
+
+def test_transparent_parts_of_a_sketch_are_black_paper():
+    assert (sketch_from_image(torch.cat([torch.ones(1, 2, 2, 3), torch.zeros(1, 2, 2, 1)], -1)).pixels == -1).all()
+
+
+# Fit and crop
+
+
+@given(sides, sides, canvas_sides, canvas_sides)
+def test_a_fitted_drawing_touches_its_canvas_and_keeps_its_aspect_ratio(height, width, canvas_height, canvas_width):
+    box = fit(height, width, canvas_height, canvas_width)
+    assert box.height == canvas_height or box.width == canvas_width
+    assert 1 <= box.height <= canvas_height and 1 <= box.width <= canvas_width
+    scale = min(canvas_height / height, canvas_width / width)
+    assert abs(box.height - height * scale) <= 1 and abs(box.width - width * scale) <= 1
+
+
+@given(sides, sides, canvas_sides, canvas_sides)
+def test_a_fitted_drawing_is_centred(height, width, canvas_height, canvas_width):
+    box = fit(height, width, canvas_height, canvas_width)
+    below, right = canvas_height - box.top - box.height, canvas_width - box.left - box.width
+    assert below - box.top in (0, 1) and right - box.left in (0, 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([64, 128, 192]), st.sampled_from([64, 128, 192]))
+def test_crop_takes_away_the_padding_exactly(height, width, canvas_height, canvas_width):
+    ink = torch.ones(1, height, width, 3)
+    canvas = place(ink[..., 0], canvas_height, canvas_width)
+    part = crop_to(canvas[..., None], ink)
+    assert part.min() > 0.99 and part.numel() == (canvas > 0.5).sum()
+
+
+@given(sides, sides, canvas_sides, canvas_sides, st.integers(2, 4))
+def test_crop_of_an_upscaled_result_is_off_by_less_than_a_pixel_of_the_canvas(height, width, rows, columns, factor):
+    small, large = fit(height, width, rows, columns), fit(height, width, factor * rows, factor * columns)
+    for name in ("top", "left", "height", "width"):
+        assert abs(getattr(large, name) - factor * getattr(small, name)) <= factor
+
+
+def test_a_drawing_of_the_canvas_size_is_not_resampled():
+    lines = torch.rand(2, 64, 128)
+    assert torch.equal(place(lines, 64, 128), lines)
+
+
+def test_the_drawing_itself_is_left_alone():
+    lines = torch.rand(1, 37, 91)
+    before = lines.clone()
+    place(lines, 64, 64).zero_()
+    assert torch.equal(lines, before)
+
+
+def test_cropped_results_come_at_the_drawings_size_when_asked():
+    out = crop_to(torch.rand(2, 128, 128, 3), torch.zeros(1, 37, 91, 3), resize_to_sketch=True)
+    assert out.shape == (2, 37, 91, 3) and out.min() >= 0 and out.max() <= 1
+
+
+def test_a_thin_line_keeps_its_ink_through_a_strong_reduction():
+    lines = torch.zeros(1, 4096, 64)
+    lines[:, :, 32] = 1
+    assert place(lines, 512, 512).sum(dim=-1).min() > 1 / 8 - 1e-4

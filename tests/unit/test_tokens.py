@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from colorize_core.tokens import preprocess
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
+CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+
+
+def plain(image: torch.Tensor, size: int = 14) -> torch.Tensor:
+    return preprocess(image, size, mean=[0.0] * 3, std=[1.0] * 3)
+
+
+def test_preprocessing_agrees_with_the_published_one():
+    golden = load_file(GOLDEN)
+    image = (golden["reference"].movedim(1, -1) + 1) / 2
+    expected = golden["reference.preprocessed"]
+    assert (preprocess(image, 224, CLIP_MEAN, CLIP_STD) - expected).abs().max() / expected.abs().mean() < 1e-4
+
+
+def test_overshoot_of_the_resampling_is_kept():
+    edge = torch.zeros(1, 4, 4, 3)
+    edge[:, :, 2:] = 1.0
+    out = plain(edge)
+    assert out.min() < 0 and out.max() > 1
+
+
+def test_a_reference_is_squashed_not_cropped():
+    wide = torch.zeros(1, 20, 400, 3)
+    wide[:, :, :40] = 1.0
+    out = plain(wide)
+    assert out[..., 0].min() > 0.9 and out[..., -1].max() < 0.1
+
+
+def test_transparent_parts_of_a_reference_show_white():
+    assert torch.allclose(plain(torch.zeros(1, 5, 5, 4)), torch.ones(1, 3, 14, 14))
+
+
+def test_grey_references_have_three_equal_channels():
+    grey = torch.rand(2, 9, 7, 1)
+    assert torch.equal(plain(grey), plain(grey.expand(-1, -1, -1, 3)))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (37, 911), (2048, 64)])
+def test_any_size_of_reference_works(shape):
+    out = plain(torch.rand(3, *shape, 3))
+    assert out.shape == (3, 3, 14, 14) and out.isfinite().all()
+
+
+def test_a_reference_with_nan_is_refused():
+    with pytest.raises(ValueError, match="NaN"):
+        plain(torch.full((1, 4, 4, 3), float("nan")))
