@@ -1,0 +1,79 @@
+"""Where in the reference a text is: the correlations of its tokens as a coloured map over the picture."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+
+# Viridis at 0, 1/4, 1/2, 3/4 and 1: readable for colour-blind people and in grey.
+COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+OPACITY = 0.7
+LINE = 0.5  # how much a grid line darkens what is under it
+
+
+def correlation_map(correlations: torch.Tensor, grid: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    """`correlations` [B,N] of the tokens of a `grid` (rows, columns) as maps [B,H,W] in 0..1 of the picture's `size`.
+
+    Bicubic, then min-max normalised for each picture; 0 where all correlations are equal.
+    """
+    maps = F.interpolate(correlations.unflatten(1, grid)[:, None], size=size, mode="bicubic")[:, 0]
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return torch.where(high > low, (maps - low) / (high - low), 0.0)
+
+
+def steps(maps: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    """`maps` [B,H,W] as how many of the `thresholds` [4] each value passes, a quarter for each: 0, 1/4 .. 1."""
+    return (maps[..., None] > thresholds).float().mean(dim=-1)
+
+
+def colourise(values: torch.Tensor) -> torch.Tensor:
+    """`values` [B,H,W] in 0..1 as colours [B,H,W,3] in 0..1, from dark violet over green to yellow."""
+    colours = torch.tensor(COLOURS, device=values.device) / 255
+    place = values.clamp(0, 1) * (len(COLOURS) - 1)
+    below = place.long().clamp(max=len(COLOURS) - 2)
+    return torch.lerp(colours[below], colours[below + 1], (place - below)[..., None])
+
+
+def weight_map(weights: torch.Tensor, grid: tuple[int, int], pixels: int) -> torch.Tensor:
+    """`weights` [B,N] in -2..1 (see `manipulation.position_weights`) as colours [B,H,W,3], `pixels` to a token.
+
+    The five colours stand for -2, -1, 0, 1/2 and 1.
+    """
+    place = torch.where(weights < 0, (weights + 2) / 4, (weights + 1) / 2).unflatten(1, grid)
+    return colourise(place).repeat_interleave(pixels, dim=1).repeat_interleave(pixels, dim=2)
+
+
+def weight_mask(weights: torch.Tensor, grid: tuple[int, int], pixels: int) -> torch.Tensor:
+    """`weights` [B,N], clamped to 0..1, as a smooth mask [B,H,W], `pixels` to a token."""
+    mask = weights.clamp(0, 1).unflatten(1, grid)[:, None]
+    return F.interpolate(mask, scale_factor=pixels, mode="bilinear")[:, 0]
+
+
+def overlay(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The colours of `values` [B,H,W] in 0..1 over the pictures `image` [B,H,W,C] in 0..1: [B,H,W,3]."""
+    return torch.lerp(image[..., :3], colourise(values), OPACITY)
+
+
+def draw_grid(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """`image` [B,H,W,3] with dark lines between the tokens of a `grid` (rows, columns)."""
+    shade = torch.ones(image.shape[1:3], device=image.device)
+    rows, columns = grid
+    shade[[row * shade.shape[0] // rows for row in range(1, rows)]] = LINE
+    shade[:, [column * shade.shape[1] // columns for column in range(1, columns)]] = LINE
+    return image * shade[..., None]
+
+
+def legend(thresholds: list[float], width: int) -> torch.Tensor:
+    """A strip [h,width,3] in 0..1 of the five colours with the four thresholds from which the upper ones begin."""
+    labels = [f"<{thresholds[0]:.2f}"] + [f"{threshold:.2f}" for threshold in thresholds]
+    font_size = min(max(width // 20, 9), 28)
+    font = ImageFont.load_default(font_size)
+    height = font_size * 3 // 2
+    strip = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(strip)
+    for place, (label, colour) in enumerate(zip(labels, COLOURS, strict=True)):
+        left, right = place * width // len(COLOURS), (place + 1) * width // len(COLOURS)
+        draw.rectangle((left, 0, right, height), fill=colour)
+        ink = "black" if sum(colour) > 3 * 127 else "white"
+        draw.text(((left + right) / 2, height / 2), label, fill=ink, font=font, anchor="mm")
+    return torch.from_numpy(np.asarray(strip) / np.float32(255))

@@ -1,0 +1,151 @@
+"""Text manipulation: move a reference's tokens along directions in the joint space of CLIP's pictures and words.
+
+Tokens are CLIP's projected image tokens, not normalised; texts are L2-normalised text features of the same CLIP. The
+correlation of a token v with a text t is the dot product v . t. Source: arXiv 2401.01456 (text-based manipulation).
+"""
+
+import torch
+import torch.nn.functional as F
+
+THRESHOLDS = (0.5, 0.55, 0.65, 0.95)  # the published defaults
+HISTOGRAM_BINS = 128
+
+
+def manipulate_global(
+    cls: torch.Tensor,
+    target: torch.Tensor,
+    anchor: torch.Tensor | None = None,
+    scale: float = 5.0,
+    enhance: bool = False,
+) -> torch.Tensor:
+    """The CLS tokens `cls` [B,1,D] moved to the text `target` [D], away from `anchor` [D] if there is one.
+
+    anchor:              v + s (t - a)
+    anchor, enhance:     v - (v.a) a + s t
+    no anchor:           v + (s - v.t) t, which sets the correlation with t to s
+    no anchor, enhance:  v + s t
+    Raises ValueError for tokens that are not finite.
+    """
+    check_finite(cls)
+    if anchor is not None:
+        if enhance:
+            return cls - correlation(cls, anchor)[..., None] * anchor + scale * target
+        return cls + scale * (target - anchor)
+    if enhance:
+        return cls + scale * target
+    return cls + (scale - correlation(cls, target))[..., None] * target
+
+
+def manipulate_local(
+    cls: torch.Tensor,
+    local: torch.Tensor,
+    weights: torch.Tensor,
+    target: torch.Tensor,
+    anchor: torch.Tensor | None = None,
+    scale: float = 8.0,
+    enhance: bool = False,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The local tokens `local` [B,N,D] moved to the text `target` [D], each by its weight (`position_weights`, [B,N]).
+
+    d = s - v_cls.t, or s - v_cls.a with an anchor and enhance, from the CLS token `cls` [B,1,D];
+    no anchor:  v_i + d w_i t
+    anchor:     v_i + (d w_i + b_i) (t - a), where b_i = v_i.a with enhance, else 0
+    `mask` [B,N] in 0..1 scales what is added to each token. Raises ValueError for tokens that are not finite.
+    """
+    check_finite(local)
+    swap = anchor is not None and enhance
+    distance = scale - correlation(cls, anchor if swap else target)
+    amount = distance * weights
+    if swap:
+        amount = amount + correlation(local, anchor)
+    if mask is not None:
+        amount = amount * mask
+    direction = target if anchor is None else target - anchor
+    return local + amount[..., None] * direction
+
+
+def correlation(tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """The dot product of each of `tokens` [B,N,D] with `text` [D]: [B,N]. Raises ValueError as `check_finite` does."""
+    check_finite(tokens)
+    return tokens @ text
+
+
+def positions(correlations: torch.Tensor) -> torch.Tensor:
+    """`correlations` [B,N] min-max normalised to 0..1 over each reference's tokens; 1 where all of them are equal."""
+    low = correlations.amin(dim=1, keepdim=True)
+    span = correlations.amax(dim=1, keepdim=True) - low
+    return torch.where(span > 0, (correlations - low) / span, 1.0)
+
+
+def position_weights(position: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    """The position weight matrix in units of d, [B,N] in -2..1, of `position` [B,N] (see `positions`).
+
+    With the thresholds h0..h3 ([4], or [B,4] for a set per reference): -2 up to h0, then straight lines from -1 at h0
+    through 0 at h1 and 1/2 at h2 to 1 at h3, and 1 above.
+    """
+    h0, h1, h2, h3 = thresholds[..., None].unbind(dim=-2)
+    weights = _ramp(position, h0, h1) - 1 + _ramp(position, h1, h2) / 2 + _ramp(position, h2, h3) / 2
+    return torch.where(position <= h0, -2.0, weights)
+
+
+def _ramp(x: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
+    """0 up to `start`, 1 from `end` on, straight between."""
+    return ((x - start) / (end - start)).clamp(0, 1)
+
+
+def checked_thresholds(thresholds: tuple[float, ...]) -> torch.Tensor:
+    """The four thresholds as a float32 tensor [4]. Raises ValueError unless 0 <= h0 < h1 < h2 < h3 <= 1."""
+    h = torch.tensor(thresholds, dtype=torch.float32)
+    if not (h[0] >= 0 and h[3] <= 1 and (h.diff() > 0).all()):
+        given = ", ".join(f"{value:g}" for value in thresholds)
+        raise ValueError(
+            f"threshold_0 to threshold_3 are {given}: each must be greater than the one before, all between 0 and 1."
+        )
+    return h
+
+
+def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
+    """Thresholds [B,4] for `position` [B,N] in 0..1, found from its distribution; 0 = h0 < h1 < h2 < h3 < 1.
+
+    Otsu's threshold (IEEE Trans. SMC 9, 1979) parts the tokens into those outside and those inside the region. It
+    becomes h2, and the means of the two parts h1 and h3: a typical token outside gets no weight, one at the border
+    half, a typical one inside all. h0 is 0, so that only the most unlike token is pushed away.
+    """
+    bins = HISTOGRAM_BINS
+    index = (position * bins).long().clamp(max=bins - 1)
+    histogram = F.one_hot(index, bins).sum(dim=1).double() + 1e-6  # a trace in each bin: no part is ever empty
+    centres = (torch.arange(bins, device=position.device) + 0.5) / bins
+
+    count = histogram.cumsum(dim=1)
+    moment = (histogram * centres).cumsum(dim=1)
+    outside = moment[:, :-1] / count[:, :-1]
+    inside = (moment[:, -1:] - moment[:, :-1]) / (count[:, -1:] - count[:, :-1])
+    variance = count[:, :-1] * (count[:, -1:] - count[:, :-1]) * (inside - outside) ** 2  # between the two parts
+    best = variance.argmax(dim=1, keepdim=True)
+
+    border = (best + 1) / bins
+    thresholds = [torch.zeros_like(border), outside.gather(1, best), border, inside.gather(1, best)]
+    return torch.cat(thresholds, dim=1).to(position.dtype)
+
+
+def mask_to_tokens(mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """A mask [M,H,W] over the reference as one value per token, [M, rows*columns]: the mean over the token's area."""
+    return F.adaptive_avg_pool2d(mask[:, None], grid).flatten(1)
+
+
+def token_grid(count: int) -> tuple[int, int]:
+    """Rows and columns of `count` local tokens. Raises ValueError where they do not form a square."""
+    side = round(count**0.5)
+    if side * side != count:
+        raise ValueError(f"tokens: {count} local tokens do not form a square grid, so their places are not known.")
+    return side, side
+
+
+def check_finite(tokens: torch.Tensor) -> None:
+    """Raises ValueError for tokens with NaN or infinity in them."""
+    if not tokens.isfinite().all():
+        raise ValueError(
+            "tokens: some values are NaN or infinite. Encode the reference again with the CLIP in full precision "
+            "(start ComfyUI with --fp32-text-enc)."
+        )
