@@ -1,1 +1,115 @@
-NODES = []
+import logging
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+
+from ..colorize_core import canvas
+from .sockets import CATEGORY, Sketch
+
+
+class PrepareSketch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        size = {"min": 64, "max": 8192, "step": 64, "default": 512}
+        return io.Schema(
+            node_id="ColorizeDiffusion_PrepareSketch",
+            display_name="Prepare Sketch",
+            category=CATEGORY,
+            description="Turns a drawing into white lines on black and fits it into a picture of the size to be made.",
+            search_aliases=["line art", "lineart", "invert lines", "manga", "colorize sketch"],
+            inputs=[
+                io.Image.Input("image", tooltip="The drawing. Transparent parts count as paper."),
+                io.Int.Input("width", **size, tooltip="Width of the picture to be made, in pixels."),
+                io.Int.Input("height", **size, tooltip="Height of the picture to be made, in pixels."),
+                io.Combo.Input(
+                    "polarity",
+                    options=canvas.POLARITIES,
+                    default="auto",
+                    tooltip="How the lines are drawn. auto takes the most common tone for the paper.",
+                ),
+                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="How many pictures to make at once."),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sketch_image",
+                    tooltip="White lines on black, centred; aspect ratio kept. Crop to Sketch undoes the padding.",
+                ),
+                io.Latent.Output("latent", tooltip="An empty latent of the same size, to sample into."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image, width, height, polarity, batch_size):
+        lines = canvas.place(canvas.white_on_black(image, polarity), height, width)
+        samples = torch.zeros(
+            [batch_size, 4, height // 8, width // 8],
+            device=comfy.model_management.intermediate_device(),
+            dtype=comfy.model_management.intermediate_dtype(),
+        )
+        return io.NodeOutput(lines.unsqueeze(-1).repeat(1, 1, 1, 3), {"samples": samples, "downscale_ratio_spacial": 8})
+
+
+class EncodeSketch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ColorizeDiffusion_EncodeSketch",
+            display_name="Encode Sketch",
+            category=CATEGORY,
+            description="Makes a prepared sketch the one that the colours will follow.",
+            search_aliases=["line art", "sketch strength"],
+            inputs=[
+                io.Image.Input(
+                    "sketch_image", tooltip="White lines on black, from Prepare Sketch or a line extractor."
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=3.0,
+                    step=0.05,
+                    tooltip="How closely the picture follows the lines: 1 as trained, 0 ignores them.",
+                ),
+            ],
+            outputs=[Sketch.Output("sketch", tooltip="The sketch and its strength, for Colorize.")],
+        )
+
+    @classmethod
+    def execute(cls, sketch_image, strength):
+        sketch = canvas.sketch_from_image(sketch_image, strength)
+        if sketch.pixels.median() > 0:
+            logging.warning(
+                "Encode Sketch: sketch_image is mostly white. Lines must be white on black: Prepare Sketch."
+            )
+        return io.NodeOutput(sketch)
+
+
+class CropToSketch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ColorizeDiffusion_CropToSketch",
+            display_name="Crop to Sketch",
+            category=CATEGORY,
+            description="Cuts away what Prepare Sketch added around the drawing to fill the picture.",
+            search_aliases=["remove padding", "uncrop", "original size"],
+            inputs=[
+                io.Image.Input("image", tooltip="The coloured picture, at its own size or upscaled."),
+                io.Image.Input("sketch", tooltip="The drawing as it was given to Prepare Sketch."),
+                io.Boolean.Input(
+                    "resize_to_sketch",
+                    default=False,
+                    advanced=True,
+                    tooltip="Also resize the picture to the drawing's own size.",
+                ),
+            ],
+            outputs=[io.Image.Output("image", tooltip="The picture with the drawing's aspect ratio.")],
+        )
+
+    @classmethod
+    def execute(cls, image, sketch, resize_to_sketch=False):
+        return io.NodeOutput(canvas.crop_to(image, sketch, resize_to_sketch))
+
+
+NODES = [PrepareSketch, EncodeSketch, CropToSketch]
