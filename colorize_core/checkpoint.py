@@ -1,7 +1,78 @@
-"""Which ColorizeDiffusion is this state dict? Its configuration, from keys and tensor shapes."""
+"""Which ColorizeDiffusion is this state dict? Its configuration, from keys and tensor shapes.
+
+Two facts are not in the shapes. The width of an attention head is `num_head_channels` of the file's metadata
+(safetensors key `colorize_diffusion_config`, a JSON object), else half of `model_channels`, at most 64: right for the
+published models (320 wide, 64). What the model predicts, eps or v, is what the first of these says: `prediction` of
+that metadata; a `v_pred` key (v); a table of published names; a word of the file's name; what its version usually is.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .sketch_encoder import HINT_BLOCKS
 
 UNET_PREFIX = "model.diffusion_model."
 ENCODER_PREFIX = "control_encoder."
+VAE_PREFIX = "first_stage_model."
+METADATA_KEY = "colorize_diffusion_config"
+
+# Parts of keys that only one version has, the most particular version first.
+VERSION_MARKS = {
+    "XL": ("img_embedder.",),
+    "v2": ("bg_encoder.", "style_encoder.", UNET_PREFIX + "warp_modules.", UNET_PREFIX + "style_modules."),
+    "v1.5": (".lora_down_fg.", ".lora_down_bg.", "thresh_embedder."),
+}
+SUPPORTED_VERSIONS = ("v1",)
+VERSION_PREDICTION = {"v1": "eps", "v1.5": "eps", "v2": "v", "XL": "v"}
+PUBLISHED_PREDICTION = {
+    "mult-eps-ft": "eps",
+    "mult-eps-newft": "eps",
+    "mult-ft": "eps",  # the name does not say so
+    "mult-newft": "eps",
+    "switch-eps": "eps",
+    "v2-full": "v",
+}
+PREDICTION_WORDS = {"eps": "eps", "v": "v", "vpred": "v"}
+
+StateDict = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All it takes to build the model. Depths count transformer blocks: one entry per residual block, inputs first."""
+
+    version: str
+    prediction: str  # "eps" or "v"
+    in_channels: int
+    out_channels: int
+    model_channels: int
+    channel_mult: tuple[int, ...]
+    num_res_blocks: tuple[int, ...]
+    transformer_depth: tuple[int, ...]
+    transformer_depth_middle: int
+    transformer_depth_output: tuple[int, ...]  # from the last output block to the first
+    context_dim: int
+    num_head_channels: int
+    use_linear_in_transformer: bool
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Shape of a VAE in the layout of Stable Diffusion's AutoencoderKL."""
+
+    ch: int
+    ch_mult: tuple[int, ...]
+    num_res_blocks: int
+    z_channels: int
+    embed_dim: int
+
+
+PUBLISHED_AUTOENCODER = AutoencoderConfig(ch=128, ch_mult=(1, 2, 4, 4), num_res_blocks=2, z_channels=4, embed_dim=4)
 
 
 def to_published_keys(unet: dict) -> dict:
@@ -16,3 +87,123 @@ def from_published_keys(checkpoint: dict) -> dict:
     """
     unet = {key.removeprefix(UNET_PREFIX): value for key, value in checkpoint.items() if key.startswith(UNET_PREFIX)}
     return unet | {key: value for key, value in checkpoint.items() if key.startswith(ENCODER_PREFIX)}
+
+
+def head_channels(model_channels: int) -> int:
+    """Width of an attention head in a model of which nothing else is known."""
+    return min(64, model_channels // 2)
+
+
+def detect_version(checkpoint: StateDict) -> str | None:
+    """`v1`, `v1.5`, `v2` or `XL`; None for a checkpoint that is not ColorizeDiffusion's."""
+    for version, marks in VERSION_MARKS.items():
+        if any(mark in key for key in checkpoint for mark in marks):
+            return version
+    has_encoder = any(key.removeprefix(UNET_PREFIX).startswith(ENCODER_PREFIX) for key in checkpoint)
+    return "v1" if has_encoder else None
+
+
+def detect_prediction(checkpoint: StateDict, version: str, name: str = "", metadata: dict | None = None) -> str:
+    """`eps` or `v`, by the rule above. `name` is the file's name, with or without its ending."""
+    if told := _told(metadata).get("prediction"):
+        return told
+    if "v_pred" in checkpoint:
+        return "v"
+    stem = Path(name).stem.lower()
+    words = re.split(r"[^a-z0-9]+", stem)
+    by_word = (PREDICTION_WORDS[word] for word in words if word in PREDICTION_WORDS)
+    return PUBLISHED_PREDICTION.get(stem) or next(by_word, VERSION_PREDICTION[version])
+
+
+def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Config:
+    """The configuration of a checkpoint in published keys.
+
+    `name` is the file's: the rule for eps and v looks at it, and errors call the file so. ValueError for whatever is
+    not a complete ColorizeDiffusion checkpoint of a supported version.
+    """
+    if not any(key.startswith(UNET_PREFIX) for key in checkpoint):
+        raise ValueError(
+            f"{name} holds no denoiser ({UNET_PREFIX}*), so it is no checkpoint: "
+            "choose a ColorizeDiffusion v1 file, such as mult-eps-ft.safetensors."
+        )
+    version = detect_version(checkpoint)
+    if version is None:
+        raise ValueError(
+            f"{name} has no sketch encoder ({ENCODER_PREFIX}*): "
+            "it is an SD 1/2 checkpoint, load it with Load Checkpoint."
+        )
+    if version not in SUPPORTED_VERSIONS:
+        raise ValueError(
+            f"{name} is a ColorizeDiffusion {version} checkpoint, and only {', '.join(SUPPORTED_VERSIONS)} can be "
+            "used so far: choose a v1 file, such as mult-eps-ft.safetensors."
+        )
+
+    unet = from_published_keys(checkpoint)
+    inputs, outputs = _count(unet, "input_blocks."), _count(unet, "output_blocks.")
+    if inputs != HINT_BLOCKS[-1] + 1:
+        raise ValueError(
+            f"{name}: its denoiser has {inputs} input blocks where the sketch encoder feeds {HINT_BLOCKS[-1] + 1}; "
+            "a v1 model has four levels of two residual blocks."
+        )
+    model_channels, in_channels = _shape(unet, "input_blocks.0.0.weight", name)[:2]
+    levels = _input_levels(unet, name)
+    attention = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    return Config(
+        version=version,
+        prediction=detect_prediction(checkpoint, version, name, metadata),
+        in_channels=in_channels,
+        out_channels=_shape(unet, "out.2.weight", name)[0],
+        model_channels=model_channels,
+        channel_mult=tuple(level[0][0] // model_channels for level in levels),
+        num_res_blocks=tuple(len(level) for level in levels),
+        transformer_depth=tuple(depth for level in levels for _, depth in level),
+        transformer_depth_middle=_count(unet, "middle_block.1.transformer_blocks."),
+        transformer_depth_output=tuple(
+            _count(unet, f"output_blocks.{i}.1.transformer_blocks.") for i in reversed(range(outputs))
+        ),
+        context_dim=_shape(unet, attention, name)[1],
+        num_head_channels=_told(metadata).get("num_head_channels", head_channels(model_channels)),
+        use_linear_in_transformer=len(_shape(unet, "middle_block.1.proj_in.weight", name)) == 2,
+    )
+
+
+def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
+    """The VAE's configuration from its own state dict (no prefix). ValueError if a weight that tells it is missing."""
+    ch = _shape(vae, "encoder.conv_in.weight", name)[0]
+    levels = range(_count(vae, "encoder.down."))
+    return AutoencoderConfig(
+        ch=ch,
+        ch_mult=tuple(_shape(vae, f"encoder.down.{i}.block.0.conv1.weight", name)[0] // ch for i in levels),
+        num_res_blocks=_count(vae, "encoder.down.0.block."),
+        z_channels=_shape(vae, "decoder.conv_in.weight", name)[1],
+        embed_dim=_shape(vae, "post_quant_conv.weight", name)[1],
+    )
+
+
+def _told(metadata: dict | None) -> dict:
+    """What the file says of itself."""
+    return json.loads((metadata or {}).get(METADATA_KEY, "{}"))
+
+
+def _shape(weights: StateDict, key: str, name: str) -> torch.Size:
+    if key not in weights:
+        raise ValueError(f"{name} lacks the weight {key}: the file is incomplete, download it again.")
+    return weights[key].shape
+
+
+def _count(weights: StateDict, prefix: str) -> int:
+    """How many numbers follow `prefix`: 3 for keys that start with `prefix`0., `prefix`1. and `prefix`2."""
+    return len({key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)})
+
+
+def _input_levels(unet: StateDict, name: str) -> list[list[tuple[int, int]]]:
+    """(width, transformer depth) of each residual block, by level; a strided convolution ends a level."""
+    levels = [[]]
+    for i in range(1, _count(unet, "input_blocks.")):
+        block = f"input_blocks.{i}."
+        if f"{block}0.op.weight" in unet:
+            levels.append([])
+        else:
+            width = _shape(unet, f"{block}0.out_layers.3.weight", name)[0]
+            levels[-1].append((width, _count(unet, f"{block}1.transformer_blocks.")))
+    return levels

@@ -1,0 +1,46 @@
+"""Sampling with two guidances, as a GUIDER of the host."""
+
+import comfy.samplers
+from comfy_extras.nodes_custom_sampler import BasicScheduler, Noise_RandomNoise, SamplerCustomAdvanced
+
+from ..guidance import effective_guidance
+
+
+class ColorizeGuider(comfy.samplers.CFGGuider):
+    """Ordinary guidance against a blend of two unconditionals, so that whatever hooks into guidance still does."""
+
+    def set_conds(self, positive, no_reference, no_sketch):
+        self.inner_set_conds({"positive": positive, "no_reference": no_reference, "no_sketch": no_sketch})
+
+    def set_guidance(self, reference: float, sketch: float):
+        self.cfg, self.reference_share = effective_guidance(reference, sketch)
+
+    def predict_noise(self, x, timestep, model_options={}, seed=None):  # noqa: B006 (the host's signature)
+        unconditional = [
+            *weighted(self.conds["no_reference"], self.reference_share),
+            *weighted(self.conds["no_sketch"], 1 - self.reference_share),
+        ]
+        return comfy.samplers.sampling_function(
+            self.inner_model, x, timestep, unconditional, self.conds["positive"], self.cfg, model_options, seed
+        )
+
+
+def weighted(conds, share):
+    """Conditionings whose predictions the host averages with this share; none for a share of 0."""
+    if share == 0:
+        return []
+    return [cond | {"strength": cond.get("strength", 1.0) * share} for cond in conds]
+
+
+def build_guider(model, positive, no_reference, no_sketch, reference_guidance, sketch_guidance) -> ColorizeGuider:
+    guider = ColorizeGuider(model)
+    guider.set_conds(positive, no_reference, no_sketch)
+    guider.set_guidance(reference_guidance, sketch_guidance)
+    return guider
+
+
+def sample(guider, latent: dict, seed: int, steps: int, sampler_name: str, scheduler: str, denoise: float) -> dict:
+    """The sampled LATENT, by the host's own nodes: random noise, basic scheduler, advanced sampler."""
+    sigmas = BasicScheduler.execute(guider.model_patcher, scheduler, steps, denoise).result[0]
+    sampler = comfy.samplers.sampler_object(sampler_name)
+    return SamplerCustomAdvanced.execute(Noise_RandomNoise(seed), guider, sampler, sigmas, latent).result[0]

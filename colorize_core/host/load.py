@@ -1,0 +1,104 @@
+"""A checkpoint file becomes the host's MODEL and VAE."""
+
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.utils
+
+from .. import checkpoint
+from .files import read_state_dict
+from .model import ColorizeV1, unet_arguments
+
+
+class MissingVAE(comfy.sd.VAE):
+    """The VAE of a file that holds none: it says so once it is used."""
+
+    def __init__(self, name: str):
+        super().__init__(sd={})
+        self.name = name
+
+    def throw_exception_if_invalid(self):
+        raise ValueError(
+            f"{self.name} holds no VAE ({checkpoint.VAE_PREFIX}*): connect one from Load VAE; "
+            "that of Stable Diffusion 1 or 2 fits."
+        )
+
+
+def load_checkpoint(path: str, prediction: str = "auto", token_type: str = "attention"):
+    """(MODEL, VAE) of a checkpoint file.
+
+    `prediction` is `eps`, `v` or `auto` (colorize_core.checkpoint has the rule), `token_type` `attention` or `cls`.
+    ValueError names the file and says what is wrong with it.
+    """
+    state_dict, metadata = read_state_dict(path)
+    name = Path(path).name
+    patcher = build_patcher(state_dict, metadata, name, prediction, token_type)
+    patcher.cached_patcher_init = (load_patcher, (path, prediction, token_type))
+    return patcher, build_vae(state_dict, name)
+
+
+def load_patcher(path: str, prediction: str, token_type: str, disable_dynamic: bool = False):
+    """The MODEL alone, afresh: the host asks for it to compile, train or run on another device."""
+    state_dict, metadata = read_state_dict(path)
+    return build_patcher(state_dict, metadata, Path(path).name, prediction, token_type, disable_dynamic)
+
+
+def build_patcher(state_dict, metadata, name, prediction="auto", token_type="attention", disable_dynamic=False):
+    """A patcher with the weights of `state_dict`, which loses them: nothing is held twice."""
+    management, prefix = comfy.model_management, checkpoint.UNET_PREFIX
+    config = checkpoint.detect(state_dict, name, metadata)
+    host_config = ColorizeV1(unet_arguments(config))
+    host_config.prediction = config.prediction if prediction == "auto" else prediction
+    host_config.token_type = token_type
+
+    parameters = comfy.utils.calculate_parameters(state_dict, prefix)
+    weight_dtype = comfy.utils.weight_dtype(state_dict, prefix)
+    dtypes = host_config.supported_inference_dtypes
+    dtype = management.unet_dtype(model_params=parameters, supported_dtypes=dtypes, weight_dtype=weight_dtype)
+    load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
+    host_config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, load_device, dtypes))
+
+    device = management.unet_inital_load_device(parameters, dtype)
+    model = host_config.get_model(state_dict, prefix, device=device)
+    require_weights(model.diffusion_model, state_dict, name)
+    patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
+    model.load_model_weights(state_dict, prefix, assign=patcher.is_dynamic())
+    return patcher
+
+
+def require_weights(unet, state_dict, name):
+    """ValueError unless the file has a weight for every layer; the host would run with whatever memory held."""
+    layers = [layer for layer, module in unet.named_modules() if hasattr(module, "weight")]
+    missing = [layer for layer in layers if f"{checkpoint.UNET_PREFIX}{layer}.weight" not in state_dict]
+    if missing:
+        raise ValueError(
+            f"{name} lacks {len(missing)} of the model's {len(layers)} layers, {missing[0]} the first: "
+            "the file is incomplete, download it again."
+        )
+
+
+def build_vae(state_dict, name):
+    """The VAE of a checkpoint, or one that says there is none."""
+    prefix = checkpoint.VAE_PREFIX
+    weights = comfy.utils.state_dict_prefix_replace(state_dict, {prefix: ""}, filter_keys=True)
+    if not weights:
+        return MissingVAE(name)
+    shape = checkpoint.detect_autoencoder(weights, name)
+    if shape == checkpoint.PUBLISHED_AUTOENCODER:
+        return comfy.sd.VAE(sd=weights)
+    ddconfig = {
+        "double_z": True,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+        "ch": shape.ch,
+        "ch_mult": list(shape.ch_mult),
+        "num_res_blocks": shape.num_res_blocks,
+        "z_channels": shape.z_channels,
+    }
+    return comfy.sd.VAE(sd=weights, config={"params": {"ddconfig": ddconfig, "embed_dim": shape.embed_dim}})
