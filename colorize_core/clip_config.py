@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 VOCABULARY, CONTEXT = 49408, 77  # of CLIP's own tokenizer
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 METADATA_KEY = "open_clip_config"
+VISION_KEYS, TEXT_KEYS = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
 WHOLE_FILE = "open_clip_model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K (Hugging Face)"
 
 # The settings of a plain ViT CLIP in open_clip's `model_cfg`; any other makes it another kind of network.
@@ -77,29 +78,28 @@ class ClipConfig:
             activation="quick_gelu" if model_cfg.get("quick_gelu") else "gelu",
         )
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """State-dict keys and shapes of both towers."""
+        vision, text, patches = self.vision.width, self.text.width, (self.image_size // self.patch_size) ** 2
+        return {
+            "vision_model.embeddings.class_embedding": (vision,),
+            "vision_model.embeddings.patch_embedding.weight": (vision, 3, self.patch_size, self.patch_size),
+            "vision_model.embeddings.position_embedding.weight": (patches + 1, vision),
+            **_affine("vision_model.pre_layrnorm", vision),
+            **self.vision.shapes("vision_model"),
+            **_affine("vision_model.post_layernorm", vision),
+            "visual_projection.weight": (self.embed_dim, vision),
+            "text_model.embeddings.token_embedding.weight": (VOCABULARY, text),
+            "text_model.embeddings.position_embedding.weight": (CONTEXT, text),
+            **self.text.shapes("text_model"),
+            **_affine("text_model.final_layer_norm", text),
+            "text_projection.weight": (self.embed_dim, text),
+        }
+
     def misfit(self, state_dict: dict) -> str | None:
         """What keeps `state_dict`, with one tower or both, from being of this configuration; None if nothing does."""
-        expected = {}
-        if has_vision(state_dict):
-            width, patches = self.vision.width, (self.image_size // self.patch_size) ** 2
-            expected |= self.vision.shapes("vision_model")
-            expected |= {
-                "vision_model.embeddings.class_embedding": (width,),
-                "vision_model.embeddings.patch_embedding.weight": (width, 3, self.patch_size, self.patch_size),
-                "vision_model.embeddings.position_embedding.weight": (patches + 1, width),
-                "visual_projection.weight": (self.embed_dim, width),
-            }
-            expected |= _affine("vision_model.pre_layrnorm", width) | _affine("vision_model.post_layernorm", width)
-        if has_text(state_dict):
-            width = self.text.width
-            expected |= self.text.shapes("text_model")
-            expected |= {
-                "text_model.embeddings.token_embedding.weight": (VOCABULARY, width),
-                "text_model.embeddings.position_embedding.weight": (CONTEXT, width),
-                "text_projection.weight": (self.embed_dim, width),
-            }
-            expected |= _affine("text_model.final_layer_norm", width)
-
+        towers = (VISION_KEYS if has_vision(state_dict) else ()) + (TEXT_KEYS if has_text(state_dict) else ())
+        expected = {key: shape for key, shape in self.shapes().items() if key.startswith(towers)}
         for key, shape in expected.items():
             if key not in state_dict:
                 return f"{key} is missing"

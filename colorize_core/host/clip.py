@@ -12,7 +12,18 @@ import torch
 import torch.nn.functional as F
 from comfy.text_encoders.sd2_clip import SD2ClipModel, SD2Tokenizer
 
-from ..clip_config import CONTEXT, VOCABULARY, WHOLE_FILE, ClipConfig, Tower, detect, has_text, has_vision
+from ..clip_config import (
+    CONTEXT,
+    TEXT_KEYS,
+    VISION_KEYS,
+    VOCABULARY,
+    WHOLE_FILE,
+    ClipConfig,
+    Tower,
+    detect,
+    has_text,
+    has_vision,
+)
 from ..tokens import ReferenceTokens, preprocess
 from .files import read_state_dict
 
@@ -41,7 +52,7 @@ def load_clip(path: str) -> tuple[comfy.clip_vision.ClipVisionModel | MissingTow
     clip_vision = clip = None
     if has_vision(state_dict):
         clip_vision = comfy.clip_vision.ClipVisionModel(_vision_config(config))
-        clip_vision.load_sd(_part(state_dict, "vision_model.", "visual_projection."))
+        clip_vision.load_sd(_part(state_dict, VISION_KEYS))
     if has_text(state_dict):
         clip = _text_encoder(state_dict, config)
         clip.patcher.cached_patcher_init = (load_text_patcher, (path,))
@@ -128,7 +139,7 @@ def _whole_table(rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
 
 
 def _text_encoder(state_dict: dict, config: ClipConfig, disable_dynamic: bool = False) -> comfy.sd.CLIP:
-    text = _part(state_dict, "text_model.", "text_projection.")
+    text = _part(state_dict, TEXT_KEYS)
     return comfy.sd.CLIP(
         comfy.supported_models_base.ClipTarget(SD2Tokenizer, SD2ClipModel),
         embedding_directory=folder_paths.get_folder_paths("embeddings"),
@@ -162,5 +173,5 @@ def _tower_config(tower: Tower, config: ClipConfig) -> dict:
     }
 
 
-def _part(state_dict: dict, *prefixes: str) -> dict:
+def _part(state_dict: dict, prefixes: tuple[str, ...]) -> dict:
     return {key: value for key, value in state_dict.items() if key.startswith(prefixes)}

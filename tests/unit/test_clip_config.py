@@ -1,0 +1,87 @@
+import json
+
+import pytest
+import torch
+
+from colorize_core.clip_config import METADATA_KEY, ClipConfig, detect, open_clip_table
+
+TINY = {
+    "embed_dim": 48,
+    "vision_cfg": {"image_size": 56, "layers": 3, "width": 64, "head_width": 32, "patch_size": 14},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 3, "layers": 4},
+}
+
+
+def state_dict(config: ClipConfig, *towers: str) -> dict[str, torch.Tensor]:
+    """Tensors of the right shapes without memory, in Hugging Face's keys."""
+    return {
+        key: torch.empty(shape, device="meta")
+        for key, shape in config.shapes().items()
+        if not towers or key.startswith(towers)
+    }
+
+
+@pytest.fixture(scope="module")
+def table() -> list[tuple[ClipConfig, str]]:
+    return list(open_clip_table())
+
+
+@pytest.fixture(scope="module")
+def vit_h(table) -> ClipConfig:
+    return next(config for config, tag in table if tag == "laion2b_s32b_b79k")
+
+
+def test_vit_h_is_known_by_its_shapes(vit_h):
+    found = detect(state_dict(vit_h), {}, "open_clip_pytorch_model.bin")
+    assert found == vit_h
+    assert (found.vision.heads, found.text.heads, found.activation, found.image_size) == (16, 16, "gelu", 224)
+
+
+def test_vit_h_is_known_by_its_image_encoder_alone(vit_h):
+    assert detect(state_dict(vit_h, "vision_model", "visual_projection"), {}, "model.safetensors") == vit_h
+
+
+def test_a_training_set_in_the_file_name_tells_networks_of_the_same_shapes_apart(vit_h):
+    assert detect(state_dict(vit_h), {}, "DFN5B-CLIP-ViT-H-14.safetensors").activation == "quick_gelu"
+    assert detect(state_dict(vit_h), {}, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors").activation == "gelu"
+
+
+def test_vit_l_is_openais_unless_its_name_says_otherwise(table):
+    vit_l = next(config for config, tag in table if config.vision.width == 1024 and config.patch_size == 14)
+    assert detect(state_dict(vit_l), {}, "clip-vit-large-patch14.safetensors").activation == "quick_gelu"
+    laion = detect(state_dict(vit_l), {}, "CLIP-ViT-L-14-laion2B-s32B-b82K.safetensors")
+    assert laion.activation == "gelu" and laion.mean == (0.5, 0.5, 0.5)
+
+
+def test_every_network_of_the_table_is_found_by_its_own_shapes(table):
+    for config in {config for config, _ in table}:
+        assert config.misfit(state_dict(config)) is None
+
+
+def test_what_no_table_has_is_read_from_the_metadata():
+    config = ClipConfig.from_open_clip(TINY)
+    found = detect(state_dict(config), {METADATA_KEY: json.dumps(TINY | {"quick_gelu": True})}, "tiny.safetensors")
+    assert (found.vision.heads, found.text.heads, found.activation) == (2, 3, "quick_gelu")
+
+
+def test_a_network_in_no_table_and_without_metadata_is_refused():
+    with pytest.raises(ValueError, match=r"tiny\.safetensors: its shapes fit no ViT CLIP"):
+        detect(state_dict(ClipConfig.from_open_clip(TINY)), {}, "tiny.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("model_cfg", "says"),
+    [
+        ("not json", "not the model_cfg"),
+        ("[]", "not the model_cfg"),
+        (json.dumps({"embed_dim": 48}), "vision_cfg"),
+        (json.dumps(TINY | {"custom_text": True}), "custom_text"),
+        (json.dumps(TINY | {"vision_cfg": TINY["vision_cfg"] | {"layers": [3, 4, 6, 3]}}), "positive numbers"),
+        (json.dumps(TINY | {"embed_dim": 64}), r"visual_projection\.weight is \[48, 64\], not \[64, 64\]"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"layers": 5}}), r"layers\.4\.\S+ is missing"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"layers": 3}}), r"layers\.3\.\S+ is one too many"),
+    ],
+)
+def test_metadata_that_is_wrong_is_refused_in_a_sentence_that_names_the_file(model_cfg, says):
+    with pytest.raises(ValueError, match=rf"tiny\.safetensors.*{says}"):
+        detect(state_dict(ClipConfig.from_open_clip(TINY)), {METADATA_KEY: model_cfg}, "tiny.safetensors")
