@@ -1,0 +1,158 @@
+import json
+
+import pytest
+import torch
+
+from colorize_core.checkpoint import (
+    METADATA_KEY,
+    PUBLISHED_AUTOENCODER,
+    AutoencoderConfig,
+    Config,
+    detect,
+    detect_autoencoder,
+    detect_prediction,
+    detect_version,
+    from_published_keys,
+    to_published_keys,
+)
+
+TINY = Config(
+    version="v1",
+    prediction="eps",
+    in_channels=4,
+    out_channels=4,
+    model_channels=32,
+    channel_mult=(1, 2, 4, 4),
+    num_res_blocks=(2, 2, 2, 2),
+    transformer_depth=(1, 1, 1, 1, 1, 1, 0, 0),
+    transformer_depth_middle=1,
+    transformer_depth_output=(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
+    context_dim=64,
+    num_head_channels=16,
+    use_linear_in_transformer=False,
+)
+
+
+def without(state_dict, *parts):
+    return {key: value for key, value in state_dict.items() if not any(part in key for part in parts)}
+
+
+def told(**config):
+    return {METADATA_KEY: json.dumps(config)}
+
+
+def test_the_configuration_comes_from_keys_and_shapes(golden_state_dict):
+    assert detect(golden_state_dict, "tiny.safetensors") == TINY
+
+
+def test_keys_that_occur_and_mean_nothing_are_ignored(golden_state_dict):
+    junk = dict.fromkeys(["betas", "model_ema.decay", "cond_stage_model.transformer.x", "proj.weight"], torch.zeros(1))
+    assert detect(golden_state_dict | junk, "tiny.safetensors") == TINY
+
+
+def test_the_width_of_a_head_is_told_or_follows_the_model(golden_state_dict):
+    assert detect(golden_state_dict, "", told(num_head_channels=8)).num_head_channels == 8
+    assert detect(golden_state_dict, "", {"format": "pt"}).num_head_channels == 16
+    wide = golden_state_dict | {"model.diffusion_model.input_blocks.0.0.weight": torch.empty(320, 4, 3, 3)}
+    assert detect(wide, "").num_head_channels == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "prediction"),
+    [
+        ("mult-eps-ft.safetensors", "v1", "eps"),
+        ("mult-ft.safetensors", "v1", "eps"),
+        ("MULT-NewFT.ckpt", "v1", "eps"),
+        ("switch-eps.safetensors", "v1.5", "eps"),
+        ("v2-full.safetensors", "v2", "v"),
+        ("mine-v.safetensors", "v1", "v"),
+        ("mine_vpred_2.safetensors", "v1", "v"),
+        ("mine-v-eps.safetensors", "v1", "v"),
+        ("mine-eps.safetensors", "v2", "eps"),
+        ("steps-vivid.safetensors", "v1", "eps"),
+        ("steps-vivid.safetensors", "v2", "v"),
+    ],
+)
+def test_eps_or_v_by_published_name_then_words_then_version(name, version, prediction):
+    assert detect_prediction({}, version, name) == prediction
+
+
+def test_what_the_file_says_of_itself_comes_first():
+    assert detect_prediction({}, "v1", "mult-eps-ft.safetensors", told(prediction="v")) == "v"
+    assert detect_prediction({"v_pred": torch.tensor([])}, "v1", "mult-eps-ft.safetensors") == "v"
+
+
+@pytest.mark.parametrize(
+    ("key", "version"),
+    [
+        ("model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_q.lora_down_fg.weight", "v1.5"),
+        ("thresh_embedder.0.weight", "v1.5"),
+        ("bg_encoder.zero_layers.0.weight", "v2"),
+        ("model.diffusion_model.warp_modules.0.norm.weight", "v2"),
+        ("img_embedder.proj.weight", "XL"),
+    ],
+)
+def test_other_versions_are_recognised_and_refused_by_name(golden_state_dict, key, version):
+    other = golden_state_dict | {key: torch.zeros(1)}
+    assert detect_version(other) == version
+    with pytest.raises(ValueError, match=rf"^other\.safetensors is a ColorizeDiffusion {version} checkpoint"):
+        detect(other, "other.safetensors")
+
+
+def test_v2_is_v2_although_it_has_the_adapters_of_v1_5(golden_state_dict):
+    keys = ["style_encoder.x", "model.diffusion_model.output_blocks.3.attn2.to_q.lora_up_bg.weight"]
+    keys.append("model.diffusion_model.output_blocks.3.attn2.to_q.lora_down_bg.weight")
+    assert detect_version(golden_state_dict | dict.fromkeys(keys, torch.zeros(1))) == "v2"
+
+
+def test_a_stable_diffusion_checkpoint_is_sent_to_its_own_loader(golden_state_dict):
+    plain = without(golden_state_dict, "control_encoder.")
+    assert detect_version(plain) is None
+    with pytest.raises(ValueError, match=r"sd\.ckpt has no sketch encoder .* load it with Load Checkpoint"):
+        detect(plain, "sd.ckpt")
+
+
+def test_a_file_without_a_denoiser_is_no_checkpoint(golden_clip_state_dict):
+    with pytest.raises(ValueError, match=r"clip\.safetensors holds no denoiser"):
+        detect(golden_clip_state_dict, "clip.safetensors")
+
+
+def test_a_missing_weight_is_named(golden_state_dict):
+    with pytest.raises(ValueError, match=r"cut\.safetensors lacks the weight out\.2\.weight"):
+        detect(without(golden_state_dict, "diffusion_model.out.2."), "cut.safetensors")
+
+
+def test_a_denoiser_that_the_hints_do_not_fit_is_refused(golden_state_dict):
+    with pytest.raises(ValueError, match="11 input blocks"):
+        detect(without(golden_state_dict, ".input_blocks.11."), "short.safetensors")
+
+
+def test_published_keys_there_and_back(golden_state_dict):
+    unet = from_published_keys(golden_state_dict | {"betas": torch.zeros(1)})
+    assert {"input_blocks.0.0.weight", "control_encoder.zero_layer.0.bias"} <= unet.keys()
+    assert to_published_keys(unet).keys() == golden_state_dict.keys()
+
+
+def test_an_encoder_that_was_saved_inside_the_denoiser_is_found(golden_state_dict):
+    nested = {f"model.diffusion_model.{key}": value for key, value in from_published_keys(golden_state_dict).items()}
+    assert detect(nested, "nested.safetensors") == TINY
+    assert from_published_keys(nested).keys() == from_published_keys(golden_state_dict).keys()
+
+
+def autoencoder(ch, ch_mult, num_res_blocks, z_channels, embed_dim):
+    """Those weights of an AutoencoderKL that tell its shape."""
+    weights = {
+        "encoder.conv_in.weight": torch.empty(ch, 3, 3, 3),
+        "decoder.conv_in.weight": torch.empty(ch * ch_mult[-1], z_channels, 3, 3),
+        "post_quant_conv.weight": torch.empty(z_channels, embed_dim, 1, 1),
+    }
+    for level, mult in enumerate(ch_mult):
+        for block in range(num_res_blocks):
+            weights[f"encoder.down.{level}.block.{block}.conv1.weight"] = torch.empty(ch * mult, ch, 3, 3)
+    return weights
+
+
+@pytest.mark.parametrize("shape", [(128, (1, 2, 4, 4), 2, 4, 4), (32, (1, 1, 2, 2), 1, 4, 4), (64, (1, 2), 3, 8, 6)])
+def test_the_autoencoder_is_told_by_its_shapes(shape):
+    assert detect_autoencoder(autoencoder(*shape), "vae") == AutoencoderConfig(*shape)
+    assert AutoencoderConfig(128, (1, 2, 4, 4), 2, 4, 4) == PUBLISHED_AUTOENCODER

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colorize_core.guidance import effective_guidance, parse_strengths, reference_strengths
+
+
+def published(e, e_r, e_s, g_r, g_s):
+    by_reference, by_sketch = e_r + g_r * (e - e_r), e_s + g_s * (e - e_s)
+    if g_r > 1 and g_s > 1:
+        return (by_reference + by_sketch) / 2
+    return by_reference if g_r > 1 else by_sketch if g_s > 1 else e
+
+
+def ordinary(e, e_r, e_s, g_r, g_s):
+    scale, share = effective_guidance(g_r, g_s)
+    u = share * e_r + (1 - share) * e_s
+    return u + scale * (e - u)
+
+
+@given(st.floats(0, 30), st.floats(0, 30))
+def test_it_is_the_published_formula_at_any_two_guidances(g_r, g_s):
+    e, e_r, e_s = torch.randn(3, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(ordinary(e, e_r, e_s, g_r, g_s), published(e, e_r, e_s, g_r, g_s))
+
+
+@pytest.mark.parametrize(("guidances", "name"), [((5, 1), "reference"), ((1, 1.5), "sketch"), ((5, 1.5), "dual")])
+def test_goldens(golden, assert_golden, guidances, name):
+    out = ordinary(golden["eps"], golden["eps.no_reference"], golden["eps.no_sketch"], *guidances)
+    assert_golden(out, golden[f"cfg.{name}"])
+
+
+def test_a_guidance_that_is_off_takes_no_share():
+    assert effective_guidance(4, 1) == (4, 1)
+    assert effective_guidance(1, 4) == (4, 0)
+    assert effective_guidance(1, 1) == (1, 1)
+
+
+def test_later_levels_win_and_the_rest_stays():
+    strengths = reference_strengths(strength=1, encoder=0.8, color=0.5, semantics=0.3)
+    assert strengths == (0.8, 0.8, 0.5, 0.5, 0.3, 0.3, 1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5, 1, 1, 1)
+
+
+def test_a_strength_multiplies_all_levels():
+    assert reference_strengths(strength=0.5) == (0.5,) * 16
+    assert reference_strengths(strength=0.5, color=0.5)[2] == 0.25
+
+
+def test_per_block_takes_16_numbers_however_they_are_parted():
+    expected = tuple(range(16))
+    assert parse_strengths(", ".join(map(str, expected))) == expected
+    assert parse_strengths("\n".join(map(str, expected))) == expected
+
+
+@pytest.mark.parametrize(("text", "reason"), [("1, 2, 3", "has 3 numbers"), ("1, x" + ", 1" * 14, "'x'")])
+def test_per_block_says_what_is_wrong(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_strengths(text)
