@@ -161,8 +161,8 @@ def prepare() -> None:
     install_requirements()
 
 
-def run_python(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> int:
-    return subprocess.run([PYTHON, *arguments], cwd=cwd, env={**os.environ, **environment}).returncode
+def run_python(*arguments: str | Path, **environment: str) -> int:
+    return subprocess.run([PYTHON, *arguments], cwd=ROOT, env={**os.environ, **environment}).returncode
 
 
 # --- ComfyUI ------------------------------------------------------------------------------------------------------
@@ -318,12 +318,11 @@ def test(*arguments: str) -> int:
 
 
 def bench() -> int:
-    return run_python(ROOT / "benchmarks" / "step.py", PYTHONPATH=str(COMFYUI))
+    return run_python("-m", "benchmarks.step", PYTHONPATH=str(COMFYUI))
 
 
 def train_demo(*arguments: str) -> int:
-    # From ComfyUI's folder, since the folder a module is run from comes first, and both have a `nodes`.
-    return run_python("-m", "colorize_core.training.demo", *arguments, cwd=COMFYUI, PYTHONPATH=str(ROOT))
+    return run_python("-m", "colorize_core.training.demo", *arguments, PYTHONPATH=str(COMFYUI))
 
 
 COMMANDS = {"demo": demo, "test": test, "serve": serve, "bench": bench, "train-demo": train_demo}

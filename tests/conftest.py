@@ -90,6 +90,12 @@ def golden_checkpoint(tmp_path_factory, golden_state_dict, golden_config_metadat
 
 
 @pytest.fixture(scope="session")
+def tiny_vae_state_dict() -> dict[str, torch.Tensor]:
+    """A small autoencoder with random weights, as a checkpoint holds it."""
+    return {f"first_stage_model.{key}": value for key, value in state_dict("tiny_vae").items()}
+
+
+@pytest.fixture(scope="session")
 def golden_clip(tmp_path_factory, golden_clip_state_dict, golden_clip_metadata) -> Path:
     """The small CLIP as an open_clip file."""
     path = tmp_path_factory.mktemp("golden") / "tiny-clip.safetensors"

@@ -1,0 +1,110 @@
+"""A real ComfyUI server in a process of its own, with the pack and tiny models, once for all tests."""
+
+import copy
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+from dev import Server
+
+ROOT = Path(__file__).parents[2]
+PICTURE_FILES = ("sketch.png", "reference.png")
+WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+AFTER_GENERATE = "control_after_generate"  # the widget that a seed brings along
+
+# A workflow's own values for these inputs give way to tiny models and the least work.
+TINY = {
+    "ckpt_name": "tiny-eps.safetensors",
+    "clip_name": "tiny-clip.safetensors",
+    "width": 64,
+    "height": 64,
+    "steps": 2,
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, golden_clip):
+    base = tmp_path_factory.mktemp("server")
+    checkpoints, clip_vision = base / "models" / "checkpoints", base / "models" / "clip_vision"
+    for folder in (checkpoints, clip_vision, base / "input"):
+        folder.mkdir(parents=True)
+    unet_only = {key: value for key, value in golden_state_dict.items() if not key.startswith("control_encoder.")}
+    save_file(golden_state_dict | tiny_vae_state_dict, checkpoints / "tiny-eps.safetensors", golden_config_metadata)
+    save_file(golden_state_dict, checkpoints / "no-vae.safetensors", golden_config_metadata)
+    save_file(unet_only, checkpoints / "plain-sd.safetensors")
+    shutil.copy(golden_clip, clip_vision)
+    draw_pictures(base / "input")
+    with Server(base, "--preview-method", "latent2rgb") as running:
+        yield running
+
+
+def draw_pictures(folder: Path) -> None:
+    """A drawing of 90x64 pixels and a coloured picture of 64x64."""
+    sketch, reference = Image.new("RGB", (90, 64), "white"), Image.new("RGB", (64, 64), "navy")
+    ImageDraw.Draw(sketch).ellipse((20, 10, 60, 50), outline="black")
+    ImageDraw.Draw(reference).ellipse((20, 10, 60, 50), fill="orange")
+    for picture, name in zip((sketch, reference), PICTURE_FILES, strict=True):
+        picture.save(folder / name)
+
+
+@pytest.fixture(scope="session")
+def object_info(server) -> dict:
+    """ComfyUI's description of every node."""
+    return server.request("/object_info")
+
+
+@pytest.fixture(scope="session")
+def workflows() -> dict[str, Path]:
+    """The templates by their titles."""
+    return {path.stem: path for path in (ROOT / "workflows").glob("*.json")}
+
+
+@pytest.fixture(scope="session")
+def shrink():
+    """`shrink(prompt)`: the same prompt with tiny models and little to do."""
+
+    def make(prompt: dict) -> dict:
+        small = copy.deepcopy(prompt)
+        for node in small.values():
+            node["inputs"] |= {key: value for key, value in TINY.items() if key in node["inputs"]}
+        return small
+
+    return make
+
+
+@pytest.fixture
+def tiny_prompt(object_info, shrink):
+    """`tiny_prompt(path)`: the prompt of the workflow in that file, shrunk."""
+    return lambda path: shrink(api_prompt(json.loads(path.read_text()), object_info))
+
+
+def api_prompt(workflow: dict, object_info: dict) -> dict:
+    """A workflow as the browser saves it, turned into the prompt that it queues (neither subgraphs nor bypassing)."""
+    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["type"] not in object_info:  # notes
+            continue
+        values = dict(zip(widget_names(object_info[node["type"]]), node["widgets_values"], strict=True))
+        shown_only = [AFTER_GENERATE, "upload"]
+        literals = {key: value for key, value in values.items() if key not in shown_only}
+        links = {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket.get("link")}
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": literals | links}
+    return prompt
+
+
+def widget_names(info: dict) -> list[str]:
+    """Names of a node's widgets, in the order in which a workflow keeps their values."""
+    names = []
+    for group in ("required", "optional"):
+        for name in info["input_order"].get(group, []):
+            kind, options = [*info["input"][group][name], {}][:2]
+            if isinstance(kind, list) or kind in WIDGET_TYPES:
+                names.append(name)
+                names += [AFTER_GENERATE] if options.get(AFTER_GENERATE) else []
+                names += ["upload"] if options.get("image_upload") else []
+    return names
