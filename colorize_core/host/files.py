@@ -23,7 +23,7 @@ def read_state_dict(path: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]
             f"{name} holds more than tensors and would have to run code to load, so it was not opened: "
             "get this model as a .safetensors file."
         ) from error
-    except (SafetensorError, ValueError, RuntimeError, EOFError) as error:
+    except (SafetensorError, ValueError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(
             f"{name} is incomplete or damaged: compare its size with the original's and download it again."
         ) from error

@@ -36,13 +36,21 @@ def load_checkpoint(path: str, prediction: str = "auto", token_type: str = "atte
     name = Path(path).name
     patcher = build_patcher(state_dict, metadata, name, prediction, token_type)
     patcher.cached_patcher_init = (load_patcher, (path, prediction, token_type))
-    return patcher, build_vae(state_dict, name)
+    vae = build_vae(state_dict, name)
+    if not isinstance(vae, MissingVAE):
+        vae.patcher.cached_patcher_init = (load_vae_patcher, (path,))
+    return patcher, vae
 
 
 def load_patcher(path: str, prediction: str, token_type: str, disable_dynamic: bool = False):
     """The MODEL alone, afresh: the host asks for it to compile, train or run on another device."""
     state_dict, metadata = read_state_dict(path)
     return build_patcher(state_dict, metadata, Path(path).name, prediction, token_type, disable_dynamic)
+
+
+def load_vae_patcher(path: str, disable_dynamic: bool = False):
+    """The VAE's patcher alone, afresh; the host's VAE class knows no other kind of patcher."""
+    return build_vae(read_state_dict(path)[0], Path(path).name).patcher
 
 
 def build_patcher(state_dict, metadata, name, prediction="auto", token_type="attention", disable_dynamic=False):

@@ -1,0 +1,277 @@
+"""Checkpoint files become the host's MODEL and VAE, or a sentence."""
+
+import dataclasses
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def checkpoints(models_dir):
+    return models_dir / "checkpoints"
+
+
+@pytest.fixture
+def open_file(node):
+    """`open_file(name)`: (MODEL, VAE) of a file in models/checkpoints, by our node."""
+    return lambda name, **options: node("LoadCheckpoint").execute(name, **options).result
+
+
+@pytest.fixture
+def load(open_file, checkpoints):
+    """`load(state_dict, name)` saves a checkpoint there first."""
+
+    def run(state_dict, name, metadata=None, **options):
+        if name.endswith(".safetensors"):
+            save_file(state_dict, checkpoints / name, metadata)
+        else:
+            torch.save(state_dict, checkpoints / name)
+        return open_file(name, **options)
+
+    return run
+
+
+@pytest.fixture
+def predict():
+    """`predict(model)`: one pass of the loaded network with hints, as float32."""
+    generator = torch.Generator().manual_seed(0)
+    x, context = (torch.randn(shape, generator=generator) for shape in ((1, 4, 8, 8), (1, 16, 64)))
+    sketch = torch.randn(1, 3, 64, 64, generator=generator)
+
+    def run(model):
+        inner = model.model
+        hints = inner.diffusion_model.control_encoder(sketch.to(inner.get_dtype_inference()))
+        named = {f"hint_{k}": hint for k, hint in enumerate(hints)}
+        return inner.apply_model(x, torch.tensor([3.0]), c_crossattn=context, **named).float()
+
+    return run
+
+
+@pytest.fixture
+def tiny(node, tiny_checkpoint):
+    return node("LoadCheckpoint").execute(tiny_checkpoint).result[0]
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 0.02), (torch.bfloat16, 0.15), (torch.float8_e4m3fn, 1.0)]
+)
+def test_half_and_quarter_precision_files_load(load, golden_state_dict, tiny, predict, dtype, tolerance):
+    """The largest difference stays near what rounding the weights costs; a wrong weight costs more than 3."""
+    state_dict = {key: value.to(dtype) for key, value in golden_state_dict.items()}
+    model, _ = load(state_dict, f"tiny-{str(dtype).removeprefix('torch.')}.safetensors")
+    expected = predict(tiny)
+    assert (predict(model) - expected).abs().max() / expected.abs().mean() < tolerance
+
+
+def test_half_precision_stays_half_in_memory(load, golden_state_dict, monkeypatch, predict):
+    from comfy.cli_args import args
+
+    monkeypatch.setattr(args, "fp16_unet", True)
+    model, _ = load({key: value.half() for key, value in golden_state_dict.items()}, "tiny-half.safetensors")
+    assert {p.dtype for p in model.model.diffusion_model.parameters()} == {torch.float16}
+    assert predict(model).isfinite().all()
+
+
+@pytest.mark.parametrize("wrap", [lambda weights: weights, lambda weights: {"state_dict": weights, "global_step": 7}])
+def test_a_ckpt_pickle_of_plain_tensors_loads(load, golden_state_dict, tiny, predict, wrap):
+    model, _ = load(wrap(golden_state_dict), "tiny.ckpt")
+    assert torch.equal(predict(model), predict(tiny))
+
+
+class MakeFolder:
+    """Pickled, this makes a folder when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(load, open_file, checkpoints):
+    trap = checkpoints / "ran"
+    with pytest.raises(ValueError, match=r"code\.ckpt holds more than tensors"):
+        load({"model": MakeFolder(trap)}, "code.ckpt")
+    with open(checkpoints / "old.ckpt", "wb") as file:  # as before torch packed its files
+        pickle.dump(MakeFolder(trap), file)
+    with pytest.raises(ValueError, match=r"old\.ckpt holds more than tensors"):
+        open_file("old.ckpt")
+    assert not trap.exists()
+
+
+# Broken and foreign files
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+def test_an_empty_file(open_file, checkpoints, ending):
+    (checkpoints / f"empty.{ending}").touch()
+    with pytest.raises(ValueError, match=rf"empty\.{ending} is an empty file"):
+        open_file(f"empty.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+@pytest.mark.parametrize("part", [0.5, 0.001])
+def test_a_truncated_file(load, open_file, checkpoints, golden_state_dict, ending, part):
+    name = f"cut.{ending}"
+    load(golden_state_dict, name)
+    with open(checkpoints / name, "r+b") as file:
+        file.truncate(int(os.path.getsize(checkpoints / name) * part))
+    with pytest.raises(ValueError, match=rf"cut\.{ending} is incomplete or damaged"):
+        open_file(name)
+
+
+def test_a_web_page_saved_as_a_model(open_file, checkpoints):
+    for name in ("page.safetensors", "page.ckpt"):
+        (checkpoints / name).write_text("<!DOCTYPE html><html><body>Sign in to download this file</body></html>")
+        with pytest.raises(ValueError, match=name):
+            open_file(name)
+
+
+def test_a_stable_diffusion_checkpoint_is_sent_to_its_own_loader(load, golden_state_dict):
+    plain = {key: value for key, value in golden_state_dict.items() if not key.startswith("control_encoder.")}
+    with pytest.raises(ValueError, match=r"sd\.safetensors has no sketch encoder .* load it with Load Checkpoint"):
+        load(plain, "sd.safetensors")
+
+
+def test_a_version_that_is_not_supported_is_named(load, golden_state_dict):
+    with pytest.raises(ValueError, match=r"switch\.safetensors is a ColorizeDiffusion v1\.5 checkpoint"):
+        load(golden_state_dict | {"thresh_embedder.0.weight": torch.zeros(1)}, "switch.safetensors")
+
+
+def test_a_checkpoint_with_a_layer_missing(load, golden_state_dict):
+    gone = "model.diffusion_model.output_blocks.4.1.transformer_blocks.0.attn2.to_v.weight"
+    rest = {key: value for key, value in golden_state_dict.items() if key != gone}
+    with pytest.raises(
+        ValueError, match=r"gap\.safetensors lacks 1 of the model's 412 layers, .*attn2\.to_v the first"
+    ):
+        load(rest, "gap.safetensors")
+
+
+# What the model is
+
+
+def test_the_host_detects_the_shape_that_we_do(pack, golden_state_dict):
+    import comfy.model_detection
+
+    core = pack.colorize_core
+    prefix = core.checkpoint.UNET_PREFIX
+    theirs = comfy.model_detection.model_config_from_unet(golden_state_dict, prefix)
+    ours = core.host.model.ColorizeV1(core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny")))
+    assert isinstance(theirs, core.host.model.ColorizeV1)
+    assert theirs.unet_config == ours.unet_config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"channel_mult": (1, 2, 2, 2)},
+        {"model_channels": 64, "context_dim": 96, "num_head_channels": 32},
+        {"model_channels": 320, "context_dim": 1024, "num_head_channels": 64},
+        {"use_linear_in_transformer": True},
+        {"in_channels": 9, "transformer_depth_middle": 2},
+    ],
+)
+def test_a_model_of_any_shape_is_recovered_from_its_state_dict(pack, golden_state_dict, changes):
+    import comfy.ops
+
+    core = pack.colorize_core
+    config = dataclasses.replace(core.checkpoint.detect(golden_state_dict, "tiny"), **changes)
+    arguments = core.host.model.ColorizeV1(core.host.model.unet_arguments(config)).unet_config
+    unet = core.host.model.ColorizeUNet(**arguments, device="meta", operations=comfy.ops.disable_weight_init)
+    published = core.checkpoint.to_published_keys(unet.state_dict())
+    assert core.checkpoint.detect(published, "tiny") == config
+
+
+def test_prediction_goes_by_the_file_and_the_user_may_say(load, golden_state_dict):
+    def kind(*args, **options):
+        return load(golden_state_dict, *args, **options)[0].model.model_type.name
+
+    assert kind("mine.safetensors") == "EPS"
+    assert kind("mine-v.safetensors") == "V_PREDICTION"
+    assert kind("mine-v.safetensors", prediction="eps") == "EPS"
+    assert kind("mine.safetensors", prediction="v") == "V_PREDICTION"
+    assert kind("mine.safetensors", {"colorize_diffusion_config": '{"prediction": "v"}'}) == "V_PREDICTION"
+
+
+# The host's own ways of loading, saving and copying
+
+
+def test_the_stock_checkpoint_loader_opens_our_files(core_node, tiny_checkpoint, tiny, predict):
+    model = core_node("CheckpointLoaderSimple")(ckpt_name=tiny_checkpoint)[0]
+    assert torch.equal(predict(model), predict(tiny))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_a_saved_model_is_a_checkpoint_in_published_keys(
+    open_file, checkpoints, tiny_checkpoint, golden_state_dict, predict, prediction, tmp_path
+):
+    import comfy_extras.nodes_model_merging as merging
+
+    model = open_file(tiny_checkpoint, prediction=prediction)[0]
+    merging.save_checkpoint(model, filename_prefix="saved", output_dir=str(tmp_path))
+    (saved,) = tmp_path.glob("*.safetensors")
+    with safe_open(saved, "pt") as file:
+        assert set(file.keys()) - {"v_pred"} == golden_state_dict.keys()
+    shutil.copy(saved, checkpoints / "saved.safetensors")
+    again = open_file("saved.safetensors")[0]
+    assert again.model.model_type == model.model.model_type
+    assert torch.equal(predict(again), predict(model))
+
+
+def test_the_host_can_load_it_afresh(load, golden_state_dict, tiny_vae_state_dict, predict):
+    model, vae = load(golden_state_dict | tiny_vae_state_dict, "fresh.safetensors", prediction="v", token_type="cls")
+    copy = model.clone(force_deepcopy=True)
+    assert copy.model is not model.model
+    assert (copy.model.model_type, copy.model.token_type) == (model.model.model_type, "cls")
+    assert torch.equal(predict(copy), predict(model))
+    factory, arguments = vae.patcher.cached_patcher_init
+    weights, expected = factory(*arguments, disable_dynamic=True).model.state_dict(), vae.patcher.model.state_dict()
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+
+
+def test_loading_leaves_no_second_copy_of_the_weights(pack, golden_state_dict):
+    state_dict = dict(golden_state_dict)
+    pack.colorize_core.host.load.build_patcher(state_dict, {}, "tiny.safetensors")
+    assert not state_dict
+
+
+# The VAE
+
+
+def test_a_file_without_a_vae_says_so_once_it_is_used(open_file, core_node, tiny_checkpoint):
+    vae = open_file(tiny_checkpoint)[1]
+    for use in (
+        lambda: core_node("VAEDecode")(vae=vae, samples={"samples": torch.zeros(1, 4, 8, 8)}),
+        lambda: core_node("VAEEncode")(vae=vae, pixels=torch.zeros(1, 64, 64, 3)),
+        lambda: core_node("VAEDecodeTiled")(
+            vae=vae, samples={"samples": torch.zeros(1, 4, 8, 8)}, tile_size=64, overlap=0
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"tiny-eps\.safetensors holds no VAE"):
+            use()
+
+
+def test_a_vae_of_another_width_loads_by_its_shapes(load, core_node, golden_state_dict, tiny_vae_state_dict):
+    _, vae = load(golden_state_dict | tiny_vae_state_dict, "with-vae.safetensors")
+    latent = core_node("VAEEncode")(vae=vae, pixels=torch.rand(1, 64, 96, 3))[0]
+    assert latent["samples"].shape == (1, 4, 8, 12)
+    image = core_node("VAEDecode")(vae=vae, samples=latent)[0]
+    assert image.shape == (1, 64, 96, 3) and image.isfinite().all()
+    weights = vae.first_stage_model.state_dict()
+    for key, value in tiny_vae_state_dict.items():
+        assert torch.equal(weights[key.removeprefix("first_stage_model.")].float(), value.float())
+
+
+def test_an_incomplete_vae_is_named(load, golden_state_dict, tiny_vae_state_dict):
+    cut = {key: value for key, value in tiny_vae_state_dict.items() if "post_quant_conv" not in key}
+    with pytest.raises(ValueError, match=r"cut-vae\.safetensors lacks the weight post_quant_conv\.weight"):
+        load(golden_state_dict | cut, "cut-vae.safetensors")
