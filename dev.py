@@ -11,6 +11,8 @@ Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_P
 of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as being told
+
 import contextlib
 import hashlib
 import json
