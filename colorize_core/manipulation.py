@@ -108,25 +108,29 @@ def checked_thresholds(thresholds: tuple[float, ...]) -> torch.Tensor:
 def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
     """Thresholds [B,4] for `position` [B,N] in 0..1, found from its distribution; 0 = h0 < h1 < h2 < h3 < 1.
 
-    Otsu's threshold (IEEE Trans. SMC 9, 1979) parts the tokens into those outside and those inside the region. It
-    becomes h2, and the means of the two parts h1 and h3: a typical token outside gets no weight, one at the border
-    half, a typical one inside all. h0 is 0, so that only the most unlike token is pushed away.
+    Otsu's threshold (IEEE Trans. SMC 9, 1979) parts the tokens into those inside the region and those outside.
+    h3 is the mean of those inside: a typical one counts in full. h2 lies halfway from the border to it. h0 is 0, so
+    that none but the most unlike is pushed away, and h1 is where those outside get the least weight, up or down.
     """
     bins = HISTOGRAM_BINS
     index = (position * bins).long().clamp(max=bins - 1)
     histogram = F.one_hot(index, bins).sum(dim=1).double() + 1e-6  # a trace in each bin: no part is ever empty
-    centres = (torch.arange(bins, device=position.device) + 0.5) / bins
+    edges = torch.arange(1, bins, device=position.device).double() / bins
+    centres = (torch.arange(bins, device=position.device).double() + 0.5) / bins
 
-    count = histogram.cumsum(dim=1)
-    moment = (histogram * centres).cumsum(dim=1)
-    outside = moment[:, :-1] / count[:, :-1]
-    inside = (moment[:, -1:] - moment[:, :-1]) / (count[:, -1:] - count[:, :-1])
-    variance = count[:, :-1] * (count[:, -1:] - count[:, :-1]) * (inside - outside) ** 2  # between the two parts
+    count, moment = histogram.cumsum(dim=1), (histogram * centres).cumsum(dim=1)
+    below, above = count[:, :-1], count[:, -1:] - count[:, :-1]
+    outside, inside = moment[:, :-1] / below, (moment[:, -1:] - moment[:, :-1]) / above
+    variance = below * above * (inside - outside) ** 2  # between the two parts
     best = variance.argmax(dim=1, keepdim=True)
 
-    border = (best + 1) / bins
-    thresholds = [torch.zeros_like(border), outside.gather(1, best), border, inside.gather(1, best)]
-    return torch.cat(thresholds, dim=1).to(position.dtype)
+    border, h3 = edges[best], inside.gather(1, best)
+    h2 = (border + h3) / 2
+    candidates = torch.stack(torch.broadcast_tensors(torch.zeros_like(edges), edges, h2, h3), dim=-1)  # by their h1
+    weights = position_weights(centres, candidates).abs()  # [B,candidate,bin]
+    cost = (weights * (histogram * (centres < border))[:, None]).sum(dim=2)
+    h1 = cost.masked_fill(edges > border, torch.inf).argmin(dim=1)
+    return candidates[torch.arange(len(h1)), h1].to(position.dtype)
 
 
 def mask_to_tokens(mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
