@@ -215,7 +215,7 @@ class Server:
         self.address = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.address}"
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Server:
         port = self.address.split(":")[1]
         command = comfyui_command(self.base, "--disable-auto-launch", "--port", port, *self.flags)
         with self.log.open("wb") as log:

@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +30,22 @@ def test_every_input_is_a_parameter_of_execute(pack_nodes):
         for key, socket in inputs.items():
             has_default = parameters[key].default is not inspect.Parameter.empty
             assert has_default or not socket.optional, f"{name}: {key} may be left out and needs a default"
+
+
+def test_comfyui_reads_the_packs_metadata(pack):
+    from comfy_config.config_parser import extract_node_configuration
+
+    config = extract_node_configuration(str(Path(pack.__file__).parent))
+    assert config.project.name == "colorize-diffusion"
+    assert config.tool_comfy.display_name == "ColorizeDiffusion"
+    assert config.project.supported_comfyui_version == ">=0.30.0"
+    assert len(config.project.supported_accelerators) == 3
+    assert len(config.tool_comfy.models) == 3
+
+
+def test_requirements_are_what_the_metadata_says(pack):
+    from comfy_config.config_parser import extract_node_configuration
+
+    folder = Path(pack.__file__).parent
+    listed = (folder / "requirements.txt").read_text().split()
+    assert extract_node_configuration(str(folder)).project.dependencies == listed
