@@ -1,6 +1,7 @@
 """CLIP files through LoadCLIP and EncodeReference, judged by the goldens, by open_clip and by transformers."""
 
 import json
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -267,6 +268,12 @@ def test_a_text_encoder_without_projection_is_refused(sd2_text_encoder, encode_t
     clip.cond_stage_model.clip_h.transformer.text_projection.weight.zero_()  # whatever was in that memory: mostly this
     with pytest.raises(ValueError, match=r"no text projection.*ViT-H-14"):
         encode_text(clip, TEXTS)
+
+
+def test_a_text_encoder_that_is_no_single_clip_is_refused(encode_text):
+    t5_or_pair = SimpleNamespace(cond_stage_model=torch.nn.Module())
+    with pytest.raises(ValueError, match="not a CLIP of one tower"):
+        encode_text(t5_or_pair, TEXTS)
 
 
 @pytest.mark.parametrize("model_type", ["siglip_vision_model", "dinov2"])
