@@ -316,7 +316,10 @@ def serve(*flags: str) -> int:
 
 def test(*arguments: str) -> int:
     checks = [("ruff", "check"), ("ruff", "format", "--check"), ("pytest", *arguments)]
-    return max([abs(run_python("-m", *check)) for check in checks])
+    failed = [" ".join(check) for check in checks if run_python("-m", *check) != 0]
+    if failed:
+        raise Problem(f"Failed: {', '.join(failed)} (see above)")
+    return 0
 
 
 def bench() -> int:

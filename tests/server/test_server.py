@@ -6,6 +6,7 @@ import copy
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import aiohttp
@@ -59,6 +60,13 @@ def test_the_server_knows_the_nodes_and_logs_no_failure(server, object_info):
 
 def test_templates_are_offered_under_the_packs_name(server, workflows):
     assert set(server.request("/api/workflow_templates")["colorize-diffusion"]) == set(workflows)
+
+
+def test_their_thumbnails_are_served(server, workflows):
+    for title, path in workflows.items():
+        if path.with_suffix(".jpg").exists():
+            thumbnail = f"{server.url}/api/workflow_templates/colorize-diffusion/{urllib.parse.quote(title)}.jpg"
+            assert urllib.request.urlopen(thumbnail).headers["Content-Type"] == "image/jpeg"
 
 
 def test_help_pages_are_served(server):
