@@ -1,0 +1,157 @@
+"""The demo's CLIP: both towers tiny, one space, and tokens that know their region.
+
+A picture's tokens are regressed to a calibrated correlation with each phrase (PRESENT where it holds, 0 where it does
+not), besides the contrastive loss on captions. The local tokens need the masks: a tower this small does not learn
+regions from captions alone.
+"""
+
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.model import CLIP
+
+from ...tokens import preprocess
+from .data import Pictures
+from .figures import COLORS, REGIONS
+
+CONFIG = {
+    "embed_dim": 64,
+    "vision_cfg": {"image_size": 224, "patch_size": 14, "width": 96, "layers": 3, "head_width": 32, "mlp_ratio": 4.0},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3},
+}
+GRID = 16
+BATCH = 96
+KEPT_TOKENS = 48  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
+PRESENT = 8.0  # the correlation of a token with a phrase that holds
+
+REGION_OF_NOUN = {r: r for r in REGIONS if r != "bottom"} | {"skirt": "bottom", "trousers": "bottom"}
+PHRASES = [(None, noun) for noun in REGION_OF_NOUN]
+PHRASES += [(color, noun) for noun, region in REGION_OF_NOUN.items() for color in COLORS[region]]
+PHRASE_INDEX = {phrase: i for i, phrase in enumerate(PHRASES)}
+OPENINGS = ("", "", "a ", "the ", "the girl's ", "girl with ", "a picture of ")
+CAPTION_FORMS = (("", ", "), ("a girl with ", ", "), ("a girl with ", " and "))  # how it opens, what joins its parts
+
+tokenize = open_clip.get_tokenizer("ViT-B-32")
+
+
+def build() -> CLIP:
+    model = CLIP(CONFIG["embed_dim"], CONFIG["vision_cfg"], CONFIG["text_cfg"], quick_gelu=False)
+    torch.nn.init.constant_(model.logit_scale, 2.3)
+    return model
+
+
+def text_of(phrase: tuple[str | None, str]) -> str:
+    return " ".join(word for word in phrase if word)
+
+
+def caption(words: dict[str, str], rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """A sentence on some of what a picture shows, and which phrases it speaks of [P]."""
+    nouns = rng.permutation(list(words))[: rng.integers(1, len(words) + 1)]
+    phrases = [(words[noun], str(noun)) for noun in nouns]
+    opening, joint = CAPTION_FORMS[rng.integers(len(CAPTION_FORMS))]
+    return opening + joint.join(text_of(p) for p in phrases), phrase_vector(phrases)
+
+
+def phrase_vector(phrases: list[tuple[str, str]]) -> np.ndarray:
+    """Which of PHRASES hold [P], given (adjective, noun) pairs that do; each noun alone holds as well."""
+    vector = np.zeros(len(PHRASES), np.float32)
+    for adjective, noun in phrases:
+        vector[[PHRASE_INDEX[adjective, noun], PHRASE_INDEX[None, noun]]] = 1
+    return vector
+
+
+def region_phrases(words: dict[str, str]) -> np.ndarray:
+    """Which phrases hold in each region [R,P]."""
+    vectors = np.zeros((len(REGIONS), len(PHRASES)), np.float32)
+    for noun, adjective in words.items():
+        vectors[REGIONS[REGION_OF_NOUN[noun]]] = phrase_vector([(adjective, noun)])
+    return vectors
+
+
+def region_shares(regions: np.ndarray) -> torch.Tensor:
+    """How much of each patch belongs to each region: [B,H,W] -> [B,GRID*GRID,R]."""
+    masks = torch.from_numpy(np.stack([regions == r for r in REGIONS.values()], 1).astype(np.float32))
+    return rearrange(F.adaptive_avg_pool2d(masks, GRID), "b r h w -> b (h w) r")
+
+
+def image_tokens(model: CLIP, color: np.ndarray, kept: torch.Tensor | None = None) -> torch.Tensor:
+    """All projected tokens of uint8 pictures [B,H,W,3] -> [B,1+N,D]; only the `kept` [B,K] local ones if given."""
+    visual = model.visual
+    image = torch.from_numpy(np.ascontiguousarray(color)).to(visual.proj.device).float().div(255)
+    pixels = preprocess(image, CONFIG["vision_cfg"]["image_size"], OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    patches = rearrange(pixels, "b c (h y) (w x) -> b (h w) (c y x)", h=GRID, w=GRID)
+    positions = visual.positional_embedding[1:].expand(len(patches), -1, -1)
+    if kept is not None:
+        patches, positions = (x.take_along_dim(kept[..., None], dim=1) for x in (patches, positions))
+    patches = patches @ visual.conv1.weight.flatten(1).T + positions  # the convolution's strides do not overlap
+    cls = (visual.class_embedding + visual.positional_embedding[0]).expand(len(patches), 1, -1)
+    tokens = visual.transformer(visual.ln_pre(torch.cat([cls, patches], dim=1)))
+    return visual.ln_post(tokens) @ visual.proj
+
+
+def text_features(model: CLIP, texts: list[str], blocks: int) -> torch.Tensor:
+    """Normalised features [K,D] after the first `blocks` text blocks; attention is causal, so padding is cut."""
+    ids = tokenize(texts).to(model.text_projection.device)
+    ids = ids[:, : int(ids.argmax(1).max()) + 1]
+    length = ids.shape[1]
+    x = model.token_embedding(ids) + model.positional_embedding[:length]
+    for block in model.transformer.resblocks[:blocks]:
+        x = block(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(ids)), ids.argmax(1)] @ model.text_projection
+    return F.normalize(x, dim=-1)
+
+
+def vocabulary() -> torch.Tensor:
+    """The ids of all tokens that occur in training [K], in order."""
+    texts = [opening + text_of(phrase) for opening in OPENINGS for phrase in PHRASES]
+    texts += [opening + joint for opening, joint in CAPTION_FORMS]
+    return tokenize(texts).unique()
+
+
+def contrastive_loss(logits: torch.Tensor, matches: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy both ways, spread over all that match (several pictures may fit one caption)."""
+    losses = [
+        -((m * x.log_softmax(-1)).sum(-1) / m.sum(-1)).mean() for x, m in ((logits, matches), (logits.T, matches.T))
+    ]
+    return sum(losses) / 2
+
+
+def other_colors() -> torch.Tensor:
+    """[P,P]: 1 where two phrases name different colours of the same noun."""
+    return torch.tensor([[float(a[1] == b[1] and a[0] != b[0] and None not in (a[0], b[0])) for b in PHRASES]
+                         for a in PHRASES])  # fmt: skip
+
+
+def loss(model: CLIP, pictures: Pictures, rng: np.random.Generator) -> torch.Tensor:
+    device = model.text_projection.device
+    picks = rng.integers(len(pictures), size=BATCH)
+    color, regions = pictures.color[picks], pictures.regions[picks]
+    if rng.random() < 0.5:
+        color, regions = color[:, :, ::-1], regions[:, :, ::-1]
+    words = [pictures.words[i] for i in picks]
+    captions, spoken = zip(*(caption(w, rng) for w in words), strict=True)
+    spoken = torch.from_numpy(np.stack(spoken)).to(device)
+    shown = torch.from_numpy(np.stack([phrase_vector([(a, n) for n, a in w.items()]) for w in words])).to(device)
+    by_region = torch.from_numpy(np.stack([region_phrases(w) for w in words])).to(device)
+    kept = torch.rand(BATCH, GRID * GRID, device=device).argsort(1)[:, :KEPT_TOKENS]
+
+    tokens = image_tokens(model, color, kept)
+    blocks = len(model.transformer.resblocks) - int(rng.integers(2))  # one block early must work as well
+    opening = OPENINGS[rng.integers(len(OPENINGS))]
+    texts = text_features(model, [*captions, *(opening + text_of(p) for p in PHRASES)], blocks)
+    captions, phrases = texts[:BATCH], texts[BATCH:]
+
+    scale = model.logit_scale.exp().clamp(max=50)
+    matches = ((shown @ spoken.T) == spoken.sum(1)).float()
+    contrast = contrastive_loss(scale * F.normalize(tokens[:, 0], dim=-1) @ captions.T, matches)
+
+    shares = region_shares(regions).to(device).take_along_dim(kept[..., None], dim=1)
+    target = ((shares / 0.5).clamp(max=1) @ by_region).clamp(max=1)
+    local = ((tokens[:, 1:] @ phrases.T / PRESENT - target).square() * (1 + 8 * target)).sum(-1).mean()
+    whole = ((tokens[:, 0] @ phrases.T / PRESENT - shown).square() * (1 + 4 * shown)).sum(-1).mean()
+    other = other_colors().to(device)
+    apart = ((phrases @ phrases.T) * other).square().sum() / other.sum()
+    return 0.3 * contrast + local + 0.3 * whole + 3 * apart

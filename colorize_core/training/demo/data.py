@@ -1,0 +1,57 @@
+"""The demo's pictures, drawn once and kept: pairs that share a palette and differ in pose."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .figures import random_palette, random_pose, render
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """`color` [N,S,S,3], `sketch` [N,S,S] (black on white), `regions` [N,S,S]: uint8; `words` [N].
+
+    Pictures 2k and 2k+1 share a palette.
+    """
+
+    color: np.ndarray
+    sketch: np.ndarray
+    regions: np.ndarray
+    words: list[dict[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.color)
+
+
+def draw(pairs: int, seed: int, size: int) -> Pictures:
+    """`pairs` pairs of pictures `size` pixels square; at any size a seed gives the same figures."""
+    figures = []
+    for pair in range(pairs):
+        rng = np.random.default_rng((seed, pair))
+        palette = random_palette(rng)
+        figures += [render(palette, random_pose(rng), size) for _ in range(2)]
+    arrays = (np.stack([getattr(f, name) for f in figures]) for name in ("color", "sketch", "regions"))
+    return Pictures(*arrays, words=[f.words for f in figures])
+
+
+def cached(pairs: int, seed: int, folder: Path, size: int) -> Pictures:
+    """`draw(pairs, seed, size)`, kept in `folder` for the next time."""
+    path = folder / f"pictures-{size}-{pairs}-{seed}.npz"
+    if not path.exists():
+        pictures = draw(pairs, seed, size)
+        unfinished = path.with_suffix(".unfinished.npz")
+        words = np.array(json.dumps(pictures.words))
+        np.savez(unfinished, color=pictures.color, sketch=pictures.sketch, regions=pictures.regions, words=words)
+        os.replace(unfinished, path)
+    with np.load(path) as file:
+        words = json.loads(str(file["words"]))
+        return Pictures(file["color"], file["sketch"], file["regions"], words)
+
+
+def images(uint8: np.ndarray) -> torch.Tensor:
+    """[B,H,W,3] in 0..255 as [B,3,H,W] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(uint8)).permute(0, 3, 1, 2).float().div(127.5).sub(1)
