@@ -60,15 +60,15 @@ def tiny(node, tiny_checkpoint):
 # Formats
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float16, 0.02), (torch.bfloat16, 0.15), (torch.float8_e4m3fn, 1.0)]
-)
-def test_half_and_quarter_precision_files_load(load, golden_state_dict, tiny, predict, dtype, tolerance):
-    """The largest difference stays near what rounding the weights costs; a wrong weight costs more than 3."""
-    state_dict = {key: value.to(dtype) for key, value in golden_state_dict.items()}
-    model, _ = load(state_dict, f"tiny-{str(dtype).removeprefix('torch.')}.safetensors")
-    expected = predict(tiny)
-    assert (predict(model) - expected).abs().max() / expected.abs().mean() < tolerance
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_half_and_quarter_precision_files_load(load, golden_state_dict, tiny, predict, dtype):
+    """A CPU computes in float32, so all that is lost is what rounding the weights loses."""
+    name = f"tiny-{str(dtype).removeprefix('torch.')}.safetensors"
+    small = {key: value.to(dtype) for key, value in golden_state_dict.items()}
+    model, _ = load(small, name)
+    rounded, _ = load({key: value.float() for key, value in small.items()}, f"rounded-{name}")
+    assert torch.equal(predict(model), predict(rounded))
+    assert not torch.equal(predict(model), predict(tiny))
 
 
 def test_half_precision_stays_half_in_memory(load, golden_state_dict, monkeypatch, predict):
@@ -101,7 +101,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(load, open_file, checkp
     with pytest.raises(ValueError, match=r"code\.ckpt holds more than tensors"):
         load({"model": MakeFolder(trap)}, "code.ckpt")
     with open(checkpoints / "old.ckpt", "wb") as file:  # as before torch packed its files
-        pickle.dump(MakeFolder(trap), file)
+        pickle.dump(MakeFolder(trap), file, protocol=2)
     with pytest.raises(ValueError, match=r"old\.ckpt holds more than tensors"):
         open_file("old.ckpt")
     assert not trap.exists()
