@@ -27,3 +27,9 @@ def rgb_on(image: torch.Tensor, paper: float, name: str) -> torch.Tensor:
         colour, alpha = image[..., :3], image[..., 3:]
         return colour * alpha + paper * (1 - alpha)
     return image.expand(-1, -1, -1, 3)
+
+
+def reduced_size(height: int, width: int, longest: int, multiple: int) -> tuple[int, int]:
+    """The size of a picture whose longer side is at most `longest`, the sides rounded to multiples of `multiple`."""
+    scale = min(1, longest / max(height, width))
+    return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))

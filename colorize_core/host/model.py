@@ -14,11 +14,12 @@ import comfy.supported_models
 import comfy.supported_models_base
 import torch
 import torch.nn.functional as F
+from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from .. import checkpoint
 from ..sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, LATENT_DOWNSCALE, SketchEncoder
-from . import conditions
+from . import conditions, injection
 
 HINT_NAMES = tuple(f"hint_{k}" for k in range(len(HINT_BLOCKS)))
 REFERENCE_INTERVAL = "reference_interval"
@@ -29,12 +30,18 @@ class ColorizeUNet(UNetModel):
     """The host's UNet with a sketch encoder (`control_encoder`) inside, so that both load, move and save together.
 
     The forward pass takes, beside the UNet's own arguments, the sketch encoder's maps as `hint_0` .. `hint_4`
-    (all or none) and `reference_strength` [16], which scales the result of each cross-attention.
+    (all or none) and `reference_strength` [16], which scales the result of each cross-attention. With
+    `injection_latent` [B,4,h,w], noised to the same timesteps, a first pass over it (with hints
+    `injection_hint_0` .. `injection_hint_4`, all or none) comes before; a row of the batch keeps the share
+    `injection_own_share` [B] of what its self-attentions would be without.
     """
 
     def __init__(self, *args, dtype=torch.float32, device=None, operations, **kwargs):
         super().__init__(*args, dtype=dtype, device=device, operations=operations, **kwargs)
         self.control_encoder = SketchEncoder(self.model_channels, self.channel_mult, dtype, device, operations)
+        for module in self.modules():
+            if isinstance(module, BasicTransformerBlock):
+                module.attn1.__class__ = injection.BankSelfAttention  # its weights and their keys stay as they are
 
     def _forward(
         self,
@@ -45,16 +52,35 @@ class ColorizeUNet(UNetModel):
         control=None,
         transformer_options={},  # noqa: B006 (the host's signature; never written to here)
         reference_strength=None,
+        injection_latent=None,
+        injection_own_share=None,
         **kwargs,
     ):
         hints = [kwargs.pop(name, None) for name in HINT_NAMES]
-        patches = dict(transformer_options.get("patches", {}))
-        if hints[0] is not None:
-            patches["input_block_patch"] = [add_hints(hints), *patches.get("input_block_patch", [])]
+        injection_hints = [kwargs.pop(name, None) for name in injection.HINTS]
+        options = transformer_options
         if reference_strength is not None:
-            patches["attn2_patch"] = [*patches.get("attn2_patch", []), scale_reference(reference_strength)]
-        transformer_options = transformer_options | {"patches": patches}
-        return super()._forward(x, timesteps, context, y, control, transformer_options, **kwargs)
+            options = with_patch(options, "attn2_patch", scale_reference(reference_strength))
+        if injection_latent is not None:
+            bank = {}
+            write = with_hints(options, injection_hints) | {injection.WRITE: bank}
+            super()._forward(injection_latent, timesteps, context, y, None, write, **kwargs)
+            options = options | {injection.READ: (bank, injection_own_share)}
+        return super()._forward(x, timesteps, context, y, control, with_hints(options, hints), **kwargs)
+
+
+def with_patch(options, name, patch, first=False):
+    """`transformer_options` with one more patch, after those of others or before them."""
+    patches = options.get("patches", {})
+    others = patches.get(name, [])
+    return options | {"patches": patches | {name: [patch, *others] if first else [*others, patch]}}
+
+
+def with_hints(options, hints):
+    """`transformer_options` for a pass with these hints, or with none."""
+    if hints[0] is None:
+        return dict(options)  # the host writes into them
+    return with_patch(options, "input_block_patch", add_hints(hints), first=True)
 
 
 def add_hints(hints):
@@ -119,11 +145,13 @@ class ColorizeModel(comfy.model_base.BaseModel):
         super().__init__(model_config, model_type, device=device, unet_model=ColorizeUNet)
         self.model_sampling = MODEL_SAMPLINGS[model_type](model_config)
         self.token_type = model_config.token_type
+        self.memory_usage_factor_conds = (injection.LATENT,)
 
     def extra_conds(self, **kwargs):
         """Every conditioning gives the same set of conditions, so that they share batches."""
         noise, device = kwargs["noise"], kwargs["device"]
-        out = super().extra_conds(**kwargs | {"cross_attn": self.reference_context(kwargs).to(device)})
+        context = self.reference_context(kwargs)
+        out = super().extra_conds(**kwargs | {"cross_attn": context.to(device)})
         hints = self.encode_sketch(kwargs.get(conditions.SKETCH), noise, device)
         strength = kwargs.get(conditions.SKETCH_STRENGTH, 1.0)
         for name, hint, downscale in zip(HINT_NAMES, hints, HINT_DOWNSCALES, strict=True):
@@ -132,7 +160,27 @@ class ColorizeModel(comfy.model_base.BaseModel):
         percents = kwargs.get(conditions.START_PERCENT, 0.0), kwargs.get(conditions.END_PERCENT, 1.0)
         sigmas = [self.model_sampling.percent_to_sigma(percent) for percent in percents]
         out[REFERENCE_INTERVAL] = comfy.conds.CONDRegular(torch.tensor([sigmas], device=device))
+
+        if injection.INJECTION in kwargs:
+            dropped = ~context.flatten(1).any(dim=1)
+            out |= self.injection_conds(kwargs[injection.INJECTION], dropped, kwargs.get("seed"), device)
         return out
+
+    def injection_conds(self, injected: injection.Injection, dropped, seed, device) -> dict:
+        """The conditions of an injection, for a conditioning whose rows `dropped` [b] have no reference."""
+        latent = self.process_latent_in(injected.latent)
+        hints = None
+        if injected.sketch is not None and injected.sketch_fidelity > 0:
+            strength = injected.sketch.strength * injected.sketch_fidelity
+            hints = [hint * strength for hint in self.encode_sketch(injected.sketch.pixels, latent, device)]
+        noise = injection.make_noise(latent, seed)
+        start_sigma = self.model_sampling.percent_to_sigma(injected.start_percent)
+        return injection.make_conditions(injected, latent, noise, hints, start_sigma, dropped, device)
+
+    def extra_conds_shapes(self, **kwargs):
+        if injection.INJECTION not in kwargs:
+            return {}
+        return {injection.LATENT: list(kwargs[injection.INJECTION].latent.shape)}
 
     def reference_context(self, cond):
         """The tokens [B,N,D] of a conditioning. None stands for a dropped reference, and so do zeros."""
@@ -181,6 +229,7 @@ class ColorizeModel(comfy.model_base.BaseModel):
             c_crossattn = c_crossattn * inside[:, None, None]
         if REFERENCE_STRENGTH in transformer_options:
             kwargs["reference_strength"] = torch.tensor(transformer_options[REFERENCE_STRENGTH], device=x.device)
+        kwargs |= injection.keywords_at(t, injection.take_from(kwargs), self.model_sampling)
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 
 
