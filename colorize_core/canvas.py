@@ -74,7 +74,8 @@ def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """`images` [B,C,h,w] in 0..1 at another size: bicubic with antialiasing, clamped; the same size is untouched."""
     if images.shape[-2:] == (height, width):
         return images
-    return F.interpolate(images, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+    resized = F.interpolate(images.float(), (height, width), mode="bicubic", antialias=True)  # none for half on a CPU
+    return resized.clamp(0, 1).to(images.dtype)
 
 
 def place(lines: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -153,6 +153,11 @@ def test_cropped_results_come_at_the_drawings_size_when_asked():
     assert out.shape == (2, 37, 91, 3) and out.min() >= 0 and out.max() <= 1
 
 
+def test_results_in_half_precision_are_resized_too():
+    out = crop_to(torch.rand(1, 64, 64, 3).half(), torch.zeros(1, 37, 91, 3), resize_to_sketch=True)
+    assert out.shape == (1, 37, 91, 3) and out.dtype == torch.float16
+
+
 def test_a_thin_line_keeps_its_ink_through_a_strong_reduction():
     lines = torch.zeros(1, 4096, 64)
     lines[:, :, 32] = 1
