@@ -134,8 +134,8 @@ def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
 
 
 def mask_to_tokens(mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """A mask [M,H,W] over the reference as one value per token, [M, rows*columns]: the mean over the token's area."""
-    return F.adaptive_avg_pool2d(mask[:, None], grid).flatten(1)
+    """A mask [M,H,W] or [H,W] over the reference as one value per token, [M, rows*columns]: the mean over its area."""
+    return F.adaptive_avg_pool2d(mask.reshape(-1, 1, *mask.shape[-2:]), grid).flatten(1)
 
 
 def token_grid(count: int) -> tuple[int, int]:

@@ -252,6 +252,10 @@ class TestMask:
         tokens = mask_to_tokens(torch.ones(2, *size), grid)
         assert torch.allclose(tokens, torch.ones(2, grid[0] * grid[1]))
 
+    def test_a_mask_without_a_batch_is_one_mask(self):
+        mask = torch.rand(8, 6, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(mask_to_tokens(mask, (4, 3)), mask_to_tokens(mask[None], (4, 3)))
+
     def test_tokens_run_row_by_row(self):
         mask = torch.zeros(1, 30, 20)
         mask[0, :10] = 1
