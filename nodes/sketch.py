@@ -26,9 +26,15 @@ class PrepareSketch(io.ComfyNode):
                     "polarity",
                     options=canvas.POLARITIES,
                     default="auto",
-                    tooltip="How the lines are drawn. auto takes the most common tone for the paper.",
+                    tooltip="How the lines are drawn. auto takes the middle tone for paper, as most of a drawing is.",
                 ),
-                io.Int.Input("batch_size", default=1, min=1, max=4096, tooltip="How many pictures to make at once."),
+                io.Int.Input(
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=4096,
+                    tooltip="How many pictures to make at once. Fewer drawings than that repeat, more are left out.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
