@@ -32,6 +32,16 @@ def test_every_input_is_a_parameter_of_execute(pack_nodes):
             assert has_default or not socket.optional, f"{name}: {key} may be left out and needs a default"
 
 
+def test_every_node_has_a_help_page_that_names_its_inputs(pack, pack_nodes):
+    pages = {page.stem: page.read_text() for page in (Path(pack.__file__).parent / "web" / "docs").glob("*.md")}
+    assert set(pages) == set(pack_nodes)
+    for name, text in pages.items():
+        schema = pack_nodes[name].GET_SCHEMA()
+        assert text.startswith(f"# {schema.display_name}\n"), name
+        for socket in schema.inputs:
+            assert f"`{socket.id}`" in text or socket.id.startswith("threshold_"), f"{name}: {socket.id}"
+
+
 def test_comfyui_reads_the_packs_metadata(pack):
     from comfy_config.config_parser import extract_node_configuration
 
