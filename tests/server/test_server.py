@@ -69,9 +69,11 @@ def test_their_thumbnails_are_served(server, workflows):
             assert urllib.request.urlopen(thumbnail).headers["Content-Type"] == "image/jpeg"
 
 
-def test_help_pages_are_served(server):
-    page = "/extensions/colorize-diffusion/docs/ColorizeDiffusion_GlobalText.md"
-    assert urllib.request.urlopen(server.url + page).status == 200
+def test_every_node_has_a_help_page(server, object_info):
+    for name in object_info:
+        if name.startswith("ColorizeDiffusion_"):
+            page = f"{server.url}/extensions/colorize-diffusion/docs/{name}.md"
+            assert urllib.request.urlopen(page).status == 200
 
 
 def test_a_prompt_gives_a_picture_of_the_sketchs_shape(server, prompt):
