@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 WARMUP_STEPS = 100
-SAVE_EVERY = 200
+SAVE_EVERY = 100
 REPORT_SECONDS = 15
 
 
@@ -53,7 +53,7 @@ def train(
     path = folder / f"{name}.pt"
     start = 0
     if path.exists():
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=parameters[0].device)
         start = state["step"]
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])

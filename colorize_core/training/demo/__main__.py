@@ -1,16 +1,15 @@
-"""Trains the demo model from nothing: `python dev.py train-demo`. Killed at any moment, it goes on where it was."""
+"""Trains the demo model from nothing into demo/: `python dev.py train-demo`. Killed at any moment, it goes on."""
 
 import argparse
 import sys
 from pathlib import Path
 
-STAGES = ("autoencoder", "clip", "colorizer", "decoder", "export", "evaluate")
+STAGES = ("autoencoder", "clip", "colorizer", "export", "evaluate")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="train-demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".cache/train-demo"), help="where unfinished work is kept")
-    parser.add_argument("--output", type=Path, default=Path("demo"), help="where the finished files go")
     parser.add_argument("--only", choices=STAGES, help="one stage: two shells can then work side by side")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (small layers gain little from more)")
     return parser.parse_args()
@@ -29,7 +28,6 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)
-    args.output.mkdir(parents=True, exist_ok=True)
     for stage in [args.only] if args.only else STAGES:
         getattr(stages, stage)(args.folder)
 

@@ -266,7 +266,7 @@ def visible_words(palette: Palette, pose: Pose, regions: np.ndarray) -> dict[str
     return {nouns[r]: palette.names[r] for r, index in REGIONS.items() if share[index] >= least[r]}
 
 
-def render(palette: Palette, pose: Pose, size: int = 128, line_width: float = 1.5) -> Figure:
+def render(palette: Palette, pose: Pose, size: int, line_width: float) -> Figure:
     """Draws the figure at `size` pixels square with lines of `line_width` pixels."""
     large = size * SUPERSAMPLING
     color = Image.new("RGB", (large, large), palette.rgb["background"])

@@ -1,5 +1,6 @@
 """The stages of the demo training, in order; each reads what the ones before it left in `folder`."""
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -20,16 +21,15 @@ from . import vae
 from .data import cached, draw, images
 
 SEED = 1
-PAIRS = 4000
+PAIRS, LARGE_PAIRS = 4000, 1500
 SMALL, LARGE = 64, 128  # sides of the pictures, in pixels
-AUTOENCODER_STEPS = 1100
+AUTOENCODER_STEPS = 2400
 CLIP_STEPS = 700
-SMALL_STEPS, SMALL_BATCH = 1600, 64
-LARGE_STEPS, LARGE_BATCH = 800, 24
-DECODER_STEPS = 6000
+SMALL_STEPS, SMALL_BATCH = 1000, 64
+LARGE_STEPS, LARGE_BATCH = 550, 16
 
-UNSEEN_SEED = 2
-EXAMPLE_SIZE = 512  # of the drawing and the reference that come with the model
+DEMO = Path("demo")
+EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
 MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colours nothing else."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
@@ -41,7 +41,7 @@ def autoencoder(folder: Path) -> nn.Module:
     small, large = cached(PAIRS, SEED, folder, SMALL), cached(PAIRS, SEED, folder, LARGE)
 
     def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
-        return vae.autoencoder_loss(model, vae.batch(large if step % 4 == 3 else small, rng).to(DEVICE))
+        return vae.loss(model, vae.batch(large if step % 4 == 3 else small, rng).to(DEVICE))
 
     return train("autoencoder", model, loss, steps=AUTOENCODER_STEPS, peak_rate=2e-3, folder=folder, seed=SEED)
 
@@ -55,38 +55,26 @@ def clip(folder: Path) -> nn.Module:
     return train("clip", model, loss, steps=CLIP_STEPS, peak_rate=1.2e-3, folder=folder, seed=SEED)
 
 
-def decoder(folder: Path) -> nn.Module:
-    """The autoencoder with its decoder trained further, its encoder as it was."""
-    model, pictures = autoencoder(folder), cached(PAIRS, SEED, folder, LARGE)
-    model.encoder.requires_grad_(False)
-    model.quant_conv.requires_grad_(False)
-
-    def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
-        return vae.decoder_loss(model, vae.batch(pictures, rng).to(DEVICE))
-
-    return train("decoder", model, loss, steps=DECODER_STEPS, peak_rate=1e-3, folder=folder, seed=SEED)
-
-
 def colorizer(folder: Path) -> nn.Module:
     model = build_unet(tiny_colorizer.CONFIG).to(DEVICE)
-    small, large = encoded(folder, SMALL), encoded(folder, LARGE)
 
     def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
         if step < SMALL_STEPS:
-            return tiny_colorizer.loss(model, small, SMALL_BATCH, rng)
-        return tiny_colorizer.loss(model, large, LARGE_BATCH, rng)
+            return tiny_colorizer.loss(model, encoded(folder, SMALL, PAIRS), SMALL_BATCH, rng)
+        return tiny_colorizer.loss(model, encoded(folder, LARGE, LARGE_PAIRS), LARGE_BATCH, rng)
 
     steps = SMALL_STEPS + LARGE_STEPS
     return train("colorizer", model, loss, steps=steps, peak_rate=1.5e-3, folder=folder, seed=SEED)
 
 
-def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
-    """The pictures of a size as latents and tokens; the reference is always shown large."""
-    pictures = cached(PAIRS, SEED, folder, size)
+@functools.cache
+def encoded(folder: Path, size: int, pairs: int) -> tiny_colorizer.Encoded:
+    """The first `pairs` pairs of a size as latents and tokens; the reference is always shown large."""
+    pictures, shown = cached(PAIRS, SEED, folder, size), cached(PAIRS, SEED, folder, LARGE)
     return tiny_colorizer.Encoded(
-        latent=kept(folder / f"latents-{size}.npy", lambda: latents(autoencoder(folder), pictures.color)),
-        sketch=pictures.sketch,
-        tokens=kept(folder / "tokens.npy", lambda: tokens(clip(folder), cached(PAIRS, SEED, folder, LARGE).color)),
+        latent=latents(pictures.color[: 2 * pairs]),
+        sketch=pictures.sketch[: 2 * pairs],
+        tokens=kept(folder / f"tokens-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color))[: 2 * pairs],
     )
 
 
@@ -98,10 +86,9 @@ def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     return np.load(path)
 
 
-@torch.no_grad()
-def latents(model: nn.Module, color: np.ndarray) -> np.ndarray:
+def latents(color: np.ndarray) -> np.ndarray:
     chunks = np.array_split(color, max(1, len(color) // 64))
-    return np.concatenate([(model.encode(images(c).to(DEVICE)) * vae.SCALE).half().cpu().numpy() for c in chunks])
+    return np.concatenate([vae.prescribed_latent(images(c)).numpy() for c in chunks])
 
 
 @torch.no_grad()
@@ -112,26 +99,23 @@ def tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
 
 def export(folder: Path) -> None:
     """Writes what the stages trained to `demo/`, half precision, in the layouts that the nodes load."""
-    output = Path("demo")
-    output.mkdir(exist_ok=True)
+    DEMO.mkdir(exist_ok=True)
     model = to_published_keys(colorizer(folder).state_dict())
-    model |= {VAE_PREFIX + key: value for key, value in decoder(folder).state_dict().items()}
-    about = {
-        "num_head_channels": tiny_colorizer.CONFIG.num_head_channels,
-        "prediction": tiny_colorizer.CONFIG.prediction,
-    }
-    save(model, output / "colorize-demo.safetensors", {METADATA_KEY: json.dumps(about), "description": MODEL_NOTE})
+    model |= {VAE_PREFIX + key: value for key, value in autoencoder(folder).state_dict().items()}
+    model["v_pred"] = torch.tensor([])  # by this key any loader knows that it predicts velocities
+    about = {"num_head_channels": tiny_colorizer.CONFIG.num_head_channels}
+    save(model, DEMO / "colorize-demo.safetensors", {METADATA_KEY: json.dumps(about), "description": MODEL_NOTE})
 
     towers = clip(folder).state_dict()
     ids = tiny_clip.vocabulary()
     towers["token_embedding.weight"] = towers["token_embedding.weight"][ids]
     towers["token_embedding.ids"] = ids
     about = {"open_clip_config": json.dumps(tiny_clip.CONFIG), "description": CLIP_NOTE}
-    save(towers, output / "clip-demo.safetensors", about)
+    save(towers, DEMO / "clip-demo.safetensors", about)
 
-    pictures = draw(1, UNSEEN_SEED, EXAMPLE_SIZE)
-    Image.fromarray(pictures.color[0]).save(output / "reference.png")
-    Image.fromarray(pictures.sketch[1]).save(output / "sketch.png")
+    pictures = draw(1, EXAMPLE_SEED, EXAMPLE_SIZE, line_width=1.5 * EXAMPLE_SIZE / LARGE)
+    Image.fromarray(pictures.color[0]).save(DEMO / "reference.png")
+    Image.fromarray(pictures.sketch[1]).save(DEMO / "sketch.png")
 
 
 def save(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -145,4 +129,4 @@ def evaluate(folder: Path) -> None:
     """Colours unseen sketches with the files of `demo/` and says how often a region takes the reference's colour."""
     from .evaluate import measure
 
-    measure(Path("demo"), Path("out"))
+    measure(DEMO, Path("out"))

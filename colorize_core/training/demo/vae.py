@@ -1,13 +1,14 @@
 """The demo's autoencoder: Stable Diffusion's layout, one hundredth of its size.
 
-With one channel per normalisation group a network this small loses colours for long; its first three latent channels
-are therefore drawn to the mean colour of the patch they stand for, and the fourth and all deviations are its own.
-Trained on whole pictures, since those groups see a crop's statistics otherwise.
+So small a network has one channel in each normalisation group, and left to find a latent it loses colours for long.
+Its latent is therefore prescribed, four numbers for a patch: brightness, two opponent colours, contrast. The encoder
+learns to see them and the decoder to draw from them, each by itself.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .data import Pictures, images
 
@@ -18,13 +19,32 @@ DDCONFIG = {
 SCALE = 0.18215  # what Stable Diffusion multiplies raw latents by to give them unit variance
 PATCH = 8  # side of the picture / side of the latent
 BATCH_PIXELS = 6 * 64 * 64
-COLOR_MEAN, COLOR_DEVIATION = 0.16, 0.55  # of patches of the drawn figures, in -1..1
-COLOR_WEIGHT = 0.3
 LATENT_NOISE = 0.05
+
+# Mean and deviation over the drawn figures: brightness, red - green, yellow - blue, contrast.
+LATENT_MEAN = (0.18, 0.12, 0.125, 0.2)
+LATENT_DEVIATION = (0.47, 0.37, 0.43, 0.23)
+
+
+def opponent(picture: torch.Tensor) -> torch.Tensor:
+    """RGB [B,3,H,W] as brightness, red - green and yellow - blue [B,3,H,W]."""
+    red, green, blue = picture.unbind(1)
+    return torch.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], 1)
+
+
+def prescribed_latent(picture: torch.Tensor) -> torch.Tensor:
+    """The scaled latent [B,4,H/8,W/8] of a picture [B,3,H,W] in -1..1, each channel of mean 0 and deviation 1."""
+    colors = opponent(picture)
+    mean = F.avg_pool2d(colors, PATCH)
+    brightness = colors[:, :1]
+    variance = F.avg_pool2d(brightness.square(), PATCH) - mean[:, :1].square()
+    latent = torch.cat([mean, variance.clamp(min=0).sqrt()], 1)
+    center, deviation = (latent.new_tensor(v)[:, None, None] for v in (LATENT_MEAN, LATENT_DEVIATION))
+    return (latent - center) / deviation
 
 
 def batch(pictures: Pictures, rng: np.random.Generator) -> torch.Tensor:
-    """Whole pictures [B,3,S,S] in [-1, 1], fewer where they are larger, mirrored half of the time."""
+    """Whole pictures [B,3,S,S] in -1..1, fewer where they are larger, mirrored half of the time."""
     side = pictures.color.shape[1]
     color = pictures.color[rng.integers(len(pictures), size=BATCH_PIXELS // side**2)]
     return images(color[:, :, ::-1] if rng.random() < 0.5 else color)
@@ -35,26 +55,15 @@ def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Squared and absolute error, and the absolute error of the differences between neighbours (lines)."""
+    """Squared error of opponent colours, each in its own deviation, and absolute error of values and of lines."""
+    deviation = decoded.new_tensor(LATENT_DEVIATION[:3])[:, None, None]
+    colors = F.mse_loss(opponent(decoded) / deviation, opponent(target) / deviation)
     lines = sum(F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(target), strict=True))
-    return 2 * F.mse_loss(decoded, target) + F.l1_loss(decoded, target) + 0.5 * lines
+    return colors + F.l1_loss(decoded, target) + 0.5 * lines
 
 
-def latent_loss(latent: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Draws three channels of the scaled latent to the patches' colours and the fourth to mean 0, deviation 1."""
-    color = (F.avg_pool2d(target, PATCH) - COLOR_MEAN) / COLOR_DEVIATION
-    own = latent[:, 3]
-    return COLOR_WEIGHT * F.mse_loss(latent[:, :3], color) + 0.02 * (own.mean().square() + (own.std() - 1).square())
-
-
-def autoencoder_loss(autoencoder: torch.nn.Module, target: torch.Tensor) -> torch.Tensor:
-    latent = autoencoder.encode(target) * SCALE
-    decoded = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
-    return reconstruction_loss(decoded, target) + latent_loss(latent, target)
-
-
-def decoder_loss(autoencoder: torch.nn.Module, target: torch.Tensor) -> torch.Tensor:
-    with torch.no_grad():
-        latent = autoencoder.encode(target) * SCALE
-    decoded = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
-    return reconstruction_loss(decoded, target)
+def loss(autoencoder: nn.Module, target: torch.Tensor) -> torch.Tensor:
+    latent = prescribed_latent(target)
+    seen = autoencoder.encode(target) * SCALE
+    drawn = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
+    return F.mse_loss(seen, latent) + reconstruction_loss(drawn, target)

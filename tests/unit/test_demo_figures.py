@@ -1,0 +1,40 @@
+import numpy as np
+import torch
+
+from colorize_core.training.demo import data, figures, vae
+
+
+def test_a_seed_gives_the_same_figures_and_another_seed_others():
+    first, again, other = data.draw(2, 1, 64), data.draw(2, 1, 64), data.draw(2, 5, 64)
+    assert np.array_equal(first.color, again.color) and first.words == again.words
+    assert not np.array_equal(first.color, other.color)
+
+
+def test_a_pair_shares_its_colours_and_not_its_shapes():
+    pictures = data.draw(8, 1, 64)
+    for left, right in zip(pictures.words[::2], pictures.words[1::2], strict=True):
+        assert all(left[noun] == right[noun] for noun in left.keys() & right.keys())
+    assert all((a != b).mean() > 0.02 for a, b in zip(pictures.sketch[::2], pictures.sketch[1::2], strict=True))
+
+
+def test_regions_have_the_colours_that_the_words_say():
+    pictures = data.draw(16, 1, 128)
+    for color, regions, words in zip(pictures.color, pictures.regions, pictures.words, strict=True):
+        for noun in words.keys() & {"background", "hair", "shirt"}:
+            median = np.median(color[regions == figures.REGIONS[noun]], axis=0)
+            assert np.abs(median - figures.COLORS[noun][words[noun]]).max() <= figures.JITTER + 1
+
+
+def test_pictures_are_kept_and_read_again(tmp_path):
+    drawn, read = data.cached(2, 1, tmp_path, 64), data.cached(2, 1, tmp_path, 64)
+    assert np.array_equal(drawn.regions, read.regions) and drawn.words == read.words == data.draw(2, 1, 64).words
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures-64-2-1.npz"]
+
+
+def test_the_autoencoders_latent_is_colour_and_contrast_of_each_patch():
+    red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 16, 24)
+    latent = vae.prescribed_latent(red[None])
+    assert latent.shape == (1, 4, 2, 3)
+    deviation, mean = torch.tensor(vae.LATENT_DEVIATION), torch.tensor(vae.LATENT_MEAN)
+    values = latent[0, :, 0, 0] * deviation + mean
+    assert torch.allclose(values, torch.tensor([-1 / 3, 2.0, 1.0, 0.0]), atol=1e-3)
