@@ -1,16 +1,22 @@
-"""How well the demo model does: colours of regions on unseen figures, by the same code that the nodes run."""
+"""How well the demo model does on unseen figures, by the same code that the nodes run."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import comfy.model_patcher
+import comfy.sd
 import numpy as np
 import torch
+from comfy.clip_vision import ClipVisionModel
 from PIL import Image
 
+from ... import manipulation
 from ...canvas import Sketch
-from ...host.clip import encode_reference, load_clip
+from ...host.clip import encode_reference, encode_text, load_clip
 from ...host.conditions import build_conditioning
 from ...host.guider import build_guider, sample
 from ...host.load import load_checkpoint
+from ...tokens import ReferenceTokens
 from .clip import REGION_OF_NOUN
 from .data import Pictures, draw
 from .figures import COLORS, REGIONS
@@ -19,57 +25,80 @@ PAIRS, SEED, SIZE = 24, 3, 128
 STEPS, GUIDANCE = 20, 3.0
 BATCH = 8
 LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
+EDITED_NOUNS, EDIT_SCALE = ("hair", "shirt"), 8.0
 SHEET_ROWS = 12
 
 
-def nearest_name(rgb: np.ndarray, region: str) -> str:
-    return min(COLORS[region], key=lambda name: float(np.square(rgb - COLORS[region][name]).sum()))
+@dataclass(frozen=True)
+class Demo:
+    model: comfy.model_patcher.ModelPatcher
+    vae: comfy.sd.VAE
+    clip_vision: ClipVisionModel
+    clip: comfy.sd.CLIP
 
 
-def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[str, float]:
-    """Per region, the share of pictures `color` [N,S,S,3] where its median colour has the name that it has in
-    picture `palette_of` [N]; only regions that this picture shows count."""
-    scores = {region: [] for region in REGIONS}
-    for image, regions, words in zip(color, pictures.regions, (pictures.words[i] for i in palette_of), strict=True):
-        for noun, name in words.items():
-            region = REGION_OF_NOUN[noun]
-            inside = regions == REGIONS[region]
-            if inside.sum() >= LEAST_PIXELS:
-                scores[region].append(nearest_name(np.median(image[inside], axis=0), region) == name)
-    return {region: float(np.mean(score)) for region, score in scores.items()}
+def load(files: Path) -> Demo:
+    model, vae = load_checkpoint(str(files / "colorize-demo.safetensors"))
+    return Demo(model, vae, *load_clip(str(files / "clip-demo.safetensors")))
+
+
+def reference_tokens(demo: Demo, color: np.ndarray) -> ReferenceTokens:
+    return encode_reference(demo.clip_vision, torch.from_numpy(color) / 255)
+
+
+def colorize(demo: Demo, tokens: ReferenceTokens, sketch: np.ndarray, guidance: float = GUIDANCE) -> np.ndarray:
+    """Drawings [B,H,W] uint8, black on white, to pictures [B,H,W,3] uint8."""
+    chunks = np.array_split(np.arange(len(sketch)), -(-len(sketch) // BATCH))
+    parts = []
+    for chunk in chunks:
+        drawing = torch.from_numpy(sketch[chunk])[:, None].expand(-1, 3, -1, -1)
+        part = ReferenceTokens(tokens.cls[chunk], tokens.local[chunk])
+        conditioning = build_conditioning(part, Sketch(1 - drawing / 127.5, strength=1.0))
+        latent = {"samples": torch.zeros(len(chunk), 4, SIZE // 8, SIZE // 8)}
+        guider = build_guider(demo.model, *conditioning, guidance, 1.0)
+        parts.append(demo.vae.decode(sample(guider, latent, 0, STEPS, "dpmpp_2m", "karras", 1.0)["samples"]))
+    return uint8(torch.cat(parts))
 
 
 def uint8(image: torch.Tensor) -> np.ndarray:
     return (image * 255).round().clamp(0, 255).byte().cpu().numpy()
 
 
-def measure(files: Path, output: Path) -> None:
-    """Prints a table of `hits` and saves a sheet of sketch, reference, result and truth to `output`.
+def nearest_name(rgb: np.ndarray, region: str) -> str:
+    return min(COLORS[region], key=lambda name: float(np.square(rgb - COLORS[region][name]).sum()))
+
+
+def region_color(image: np.ndarray, regions: np.ndarray, region: str) -> np.ndarray | None:
+    """The median colour of a region; None where there is too little of it."""
+    inside = regions == REGIONS[region]
+    return np.median(image[inside], axis=0) if inside.sum() >= LEAST_PIXELS else None
+
+
+def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[str, float]:
+    """Per region, the share of pictures `color` [N,S,S,3] where it has the colour's name that it has in picture
+    `palette_of` [N]; only regions that this picture shows count."""
+    scores = {region: [] for region in REGIONS}
+    for image, regions, words in zip(color, pictures.regions, (pictures.words[i] for i in palette_of), strict=True):
+        for noun, name in words.items():
+            region = REGION_OF_NOUN[noun]
+            found = region_color(image, regions, region)
+            if found is not None:
+                scores[region].append(nearest_name(found, region) == name)
+    return {region: float(np.mean(score)) for region, score in scores.items()}
+
+
+def measure(demo: Demo, output: Path) -> None:
+    """Prints a table of `hits` and saves a sheet: sketch, reference, result, truth.
 
     The pictures through the autoencoder alone are the ceiling; the same results judged by another pair's palette the
     floor.
     """
-    model, vae = load_checkpoint(str(files / "colorize-demo.safetensors"))
-    clip_vision, _ = load_clip(str(files / "clip-demo.safetensors"))
     pictures = draw(PAIRS, SEED, SIZE)
     own = np.arange(2 * PAIRS)
     partner, stranger = own ^ 1, np.roll(own, 2)
-
-    def colorize(chunk: np.ndarray, guidance: float) -> np.ndarray:
-        tokens = encode_reference(clip_vision, torch.from_numpy(pictures.color[partner[chunk]]) / 255)
-        drawing = torch.from_numpy(pictures.sketch[chunk])[:, None].expand(-1, 3, -1, -1)
-        conditioning = build_conditioning(tokens, Sketch(1 - drawing / 127.5, strength=1.0))
-        guider = build_guider(model, *conditioning, guidance, 1.0)
-        latent = {"samples": torch.zeros(len(chunk), 4, SIZE // 8, SIZE // 8)}
-        result = sample(guider, latent, 0, STEPS, "dpmpp_2m", "karras", 1.0)
-        return uint8(vae.decode(result["samples"]))
-
-    def colored(guidance: float) -> np.ndarray:
-        return np.concatenate([colorize(chunk, guidance) for chunk in np.split(own, len(own) // BATCH)])
-
-    with torch.inference_mode():
-        through_vae = uint8(vae.decode(vae.encode(torch.from_numpy(pictures.color) / 255)))
-        guided, plain = colored(GUIDANCE), colored(1.0)
+    through_vae = uint8(demo.vae.decode(demo.vae.encode(torch.from_numpy(pictures.color) / 255)))
+    tokens = reference_tokens(demo, pictures.color[partner])
+    guided, plain = (colorize(demo, tokens, pictures.sketch, guidance) for guidance in (GUIDANCE, 1.0))
     rows = {
         "autoencoder alone": hits(through_vae, pictures, own),
         f"guidance {GUIDANCE:g}": hits(guided, pictures, partner),
@@ -79,10 +108,60 @@ def measure(files: Path, output: Path) -> None:
     lines = [" | ".join(["named-colour hits", *REGIONS])]
     lines += [" | ".join([name, *(f"{score:.2f}" for score in row.values())]) for name, row in rows.items()]
     print("\n".join(lines))  # noqa: T201
-
     sketches = np.repeat(pictures.sketch[..., None], 3, axis=-1)
-    columns = (sketches, pictures.color[partner], guided, pictures.color)
-    strips = [np.concatenate([column[i] for column in columns], axis=1) for i in range(SHEET_ROWS * 2)]
-    halves = [np.concatenate(strips[i::2], axis=0) for i in range(2)]
-    output.mkdir(exist_ok=True)
-    Image.fromarray(np.concatenate(halves, axis=1)).save(output / "demo-sheet.png")
+    save_sheet((sketches, pictures.color[partner], guided, pictures.color), output / "demo-sheet.png")
+
+
+def measure_edits(demo: Demo, output: Path) -> None:
+    """Prints what an edit of one region with words does to the result, and saves a sheet for each noun.
+
+    Anchor and enhance, automatic thresholds: "red hair" becomes a random other colour of hair. A hit is a region that
+    comes to have the target's name; drift is how far the other regions' colours move.
+    """
+    pictures = draw(PAIRS, SEED, SIZE)
+    for noun in EDITED_NOUNS:
+        rng = np.random.default_rng(SEED)
+        sketched = np.array(
+            [i for i in range(0, 2 * PAIRS, 2) if noun in pictures.words[i] and noun in pictures.words[i + 1]]
+        )
+        colors = [pictures.words[i][noun] for i in sketched]
+        targets = [str(rng.choice([c for c in COLORS[REGION_OF_NOUN[noun]] if c != color])) for color in colors]
+        before = reference_tokens(demo, pictures.color[sketched + 1])
+        after = edited(demo, before, noun, colors, targets)
+        sketch, regions = pictures.sketch[sketched], pictures.regions[sketched]
+        plain, changed = (colorize(demo, tokens, sketch) for tokens in (before, after))
+
+        hit, drift = [], []
+        for images, region_map, target in zip(zip(plain, changed, strict=True), regions, targets, strict=True):
+            for region in REGIONS:
+                was, now = (region_color(image, region_map, region) for image in images)
+                if was is None:
+                    continue
+                if region == REGION_OF_NOUN[noun]:
+                    hit.append(nearest_name(now, region) == target)
+                else:
+                    drift.append(np.abs(now - was).mean())
+        print(f"{noun} edits: {sum(hit)} of {len(hit)} hit, others drift {np.mean(drift):.0f}/255")  # noqa: T201
+        sketches = np.repeat(sketch[..., None], 3, axis=-1)
+        save_sheet((sketches, pictures.color[sketched + 1], plain, changed), output / f"edit-{noun}-sheet.png")
+
+
+def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], targets: list[str]) -> ReferenceTokens:
+    """The tokens of each reference with `noun` turned from its anchor colour into its target colour."""
+    control = encode_text(demo.clip, [noun])[0]
+    rows = []
+    for i, texts in enumerate(zip(anchors, targets, strict=True)):
+        anchor, target = encode_text(demo.clip, [f"{color} {noun}" for color in texts])
+        cls, local = tokens.cls[i : i + 1], tokens.local[i : i + 1]
+        position = manipulation.positions(manipulation.correlation(local, control))
+        weights = manipulation.position_weights(position, manipulation.auto_thresholds(position))
+        rows.append(manipulation.manipulate_local(cls, local, weights, target, anchor, EDIT_SCALE, enhance=True))
+    return replace(tokens, local=torch.cat(rows))
+
+
+def save_sheet(columns: tuple[np.ndarray, ...], path: Path) -> None:
+    """Rows of pictures, in two halves side by side."""
+    count = min(len(columns[0]) // 2, SHEET_ROWS)
+    strips = [np.concatenate([column[i] for column in columns], axis=1) for i in range(2 * count)]
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(np.concatenate([np.concatenate(strips[i::2], axis=0) for i in range(2)], axis=1)).save(path)

@@ -126,7 +126,10 @@ def save(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str])
 
 
 def evaluate(folder: Path) -> None:
-    """Colours unseen sketches with the files of `demo/` and says how often a region takes the reference's colour."""
-    from .evaluate import measure
+    """Colours unseen sketches with the files of `demo/`; says how often the colours are right, sheets go to `out/`."""
+    from . import evaluate as evaluation  # here, since it loads most of the host
 
-    measure(DEMO, Path("out"))
+    with torch.inference_mode():
+        demo = evaluation.load(DEMO)
+        evaluation.measure(demo, Path("out"))
+        evaluation.measure_edits(demo, Path("out"))
