@@ -104,8 +104,11 @@ def detect_version(checkpoint: StateDict) -> str | None:
 
 
 def detect_prediction(checkpoint: StateDict, version: str, name: str = "", metadata: dict | None = None) -> str:
-    """`eps` or `v`, by the rule above. `name` is the file's name, with or without its ending."""
-    if told := _told(metadata).get("prediction"):
+    """`eps` or `v`, by the rule above. `name` is the file's name, with or without its ending.
+
+    ValueError for metadata that is not as described above.
+    """
+    if told := _told(metadata, name).get("prediction"):
         return told
     if "v_pred" in checkpoint:
         return "v"
@@ -162,7 +165,7 @@ def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Co
             _count(unet, f"output_blocks.{i}.1.transformer_blocks.") for i in reversed(range(outputs))
         ),
         context_dim=_shape(unet, attention, name)[1],
-        num_head_channels=_told(metadata).get("num_head_channels", head_channels(model_channels)),
+        num_head_channels=_head_channels(_told(metadata, name), model_channels, name),
         use_linear_in_transformer=len(_shape(unet, "middle_block.1.proj_in.weight", name)) == 2,
     )
 
@@ -180,9 +183,30 @@ def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
     )
 
 
-def _told(metadata: dict | None) -> dict:
-    """What the file says of itself."""
-    return json.loads((metadata or {}).get(METADATA_KEY, "{}"))
+def _told(metadata: dict | None, name: str) -> dict:
+    """What the file says of itself. ValueError if that is no JSON object, or its prediction neither eps nor v."""
+    text = (metadata or {}).get(METADATA_KEY, "{}")
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or told.get("prediction", "eps") not in ("eps", "v"):
+        raise ValueError(
+            f'{name}: {METADATA_KEY} of its metadata is {text}, where a JSON object such as {{"prediction": "eps"}} '
+            "(or v) belongs: write the metadata anew."
+        )
+    return told
+
+
+def _head_channels(told: dict, model_channels: int, name: str) -> int:
+    """Width of an attention head: as told, or by `head_channels`. ValueError for one that no model has."""
+    width = told.get("num_head_channels", head_channels(model_channels))
+    if not isinstance(width, int) or width < 1 or model_channels % width:
+        raise ValueError(
+            f"{name}: num_head_channels of its metadata is {width!r}, which does not divide the model's width of "
+            f"{model_channels}: write the metadata anew."
+        )
+    return width
 
 
 def _shape(weights: StateDict, key: str, name: str) -> torch.Size:

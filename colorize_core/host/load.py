@@ -6,6 +6,8 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.sd
 import comfy.utils
+import torch
+from comfy.ldm.models.autoencoder import AutoencoderKL
 
 from .. import checkpoint
 from .files import read_state_dict
@@ -18,6 +20,9 @@ class MissingVAE(comfy.sd.VAE):
     def __init__(self, name: str):
         super().__init__(sd={})
         self.name = name
+
+    def get_sd(self):
+        self.throw_exception_if_invalid()
 
     def throw_exception_if_invalid(self):
         raise ValueError(
@@ -56,36 +61,60 @@ def load_vae_patcher(path: str, disable_dynamic: bool = False):
 def build_patcher(state_dict, metadata, name, prediction="auto", token_type="attention", disable_dynamic=False):
     """A patcher with the weights of `state_dict`, which loses them: nothing is held twice."""
     management, prefix = comfy.model_management, checkpoint.UNET_PREFIX
+    state_dict, metadata = comfy.utils.convert_old_quants(state_dict, prefix, metadata)
     config = checkpoint.detect(state_dict, name, metadata)
     host_config = ColorizeV1(unet_arguments(config))
+    host_config.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
     host_config.prediction = config.prediction if prediction == "auto" else prediction
     host_config.token_type = token_type
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
-    weight_dtype = comfy.utils.weight_dtype(state_dict, prefix)
+    quantised = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then
+    weight_dtype = None if quantised else comfy.utils.weight_dtype(state_dict, prefix)
     dtypes = host_config.supported_inference_dtypes
     dtype = management.unet_dtype(model_params=parameters, supported_dtypes=dtypes, weight_dtype=weight_dtype)
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-    host_config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, load_device, dtypes))
+    cast_dtype = management.unet_manual_cast(None if quantised else dtype, load_device, dtypes)
+    host_config.set_inference_dtype(dtype, cast_dtype, device=load_device)
 
     device = management.unet_inital_load_device(parameters, dtype)
     model = host_config.get_model(state_dict, prefix, device=device)
-    require_weights(model.diffusion_model, state_dict, name)
+    require_weights(model.diffusion_model, state_dict, prefix, name)
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     model.load_model_weights(state_dict, prefix, assign=patcher.is_dynamic())
     return patcher
 
 
-def require_weights(unet, state_dict, name):
-    """ValueError unless the file has a weight for every layer; the host would run with whatever memory held."""
-    layers = [layer for layer, module in unet.named_modules() if hasattr(module, "weight")]
-    missing = [layer for layer in layers if f"{checkpoint.UNET_PREFIX}{layer}.weight" not in state_dict]
+def require_weights(network, state_dict, prefix, name):
+    """ValueError unless the file has all weights of the network, before they are loaded into it, in their shapes.
+
+    The host would run with whatever memory held.
+    """
+    shapes = weight_shapes(network)
+    missing = [key for key in shapes if prefix + key not in state_dict]
     if missing:
         raise ValueError(
-            f"{name} lacks {len(missing)} of the model's {len(layers)} layers, {missing[0]} the first: "
+            f"{name} lacks {len(missing)} of the {len(shapes)} weights, {prefix + missing[0]} the first: "
             "the file is incomplete, download it again."
         )
+    for key, shape in shapes.items():
+        if state_dict[prefix + key].shape != shape:
+            raise ValueError(
+                f"{name}: {prefix + key} has the shape {list(state_dict[prefix + key].shape)} where that of the other "
+                f"weights asks for {list(shape)}: the file is damaged or was put together wrongly, get another."
+            )
+
+
+def weight_shapes(network) -> dict:
+    """Key and shape of each weight. The host's Linear may have none of its own until it is loaded."""
+    shapes = {key: parameter.shape for key, parameter in network.named_parameters()}
+    for layer, module in network.named_modules():
+        if hasattr(module, "in_features"):
+            shapes[f"{layer}.weight"] = module.out_features, module.in_features
+            if getattr(module, "comfy_need_lazy_init_bias", False):
+                shapes[f"{layer}.bias"] = (module.out_features,)
+    return shapes
 
 
 def build_vae(state_dict, name):
@@ -95,8 +124,6 @@ def build_vae(state_dict, name):
     if not weights:
         return MissingVAE(name)
     shape = checkpoint.detect_autoencoder(weights, name)
-    if shape == checkpoint.PUBLISHED_AUTOENCODER:
-        return comfy.sd.VAE(sd=weights)
     ddconfig = {
         "double_z": True,
         "resolution": 256,
@@ -109,4 +136,9 @@ def build_vae(state_dict, name):
         "num_res_blocks": shape.num_res_blocks,
         "z_channels": shape.z_channels,
     }
+    with torch.device("meta"):
+        network = AutoencoderKL(ddconfig=ddconfig, embed_dim=shape.embed_dim)
+    require_weights(network, weights, "", name)
+    if shape == checkpoint.PUBLISHED_AUTOENCODER:
+        return comfy.sd.VAE(sd=weights)
     return comfy.sd.VAE(sd=weights, config={"params": {"ddconfig": ddconfig, "embed_dim": shape.embed_dim}})

@@ -82,6 +82,18 @@ def test_what_the_file_says_of_itself_comes_first():
     assert detect_prediction({"v_pred": torch.tensor([])}, "v1", "mult-eps-ft.safetensors") == "v"
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "7", '{"prediction": "x"}', '{"prediction": ["eps"]}'])
+def test_metadata_that_says_nothing_usable_is_named(golden_state_dict, text):
+    with pytest.raises(ValueError, match=rf"^mine\.safetensors: {METADATA_KEY} of its metadata is .*write"):
+        detect(golden_state_dict, "mine.safetensors", {METADATA_KEY: text})
+
+
+@pytest.mark.parametrize("width", [0, -16, 12, 16.0, "16", None])
+def test_a_head_width_that_does_not_divide_the_model_is_named(golden_state_dict, width):
+    with pytest.raises(ValueError, match=r"^mine\.safetensors: num_head_channels .* the model's width of 32"):
+        detect(golden_state_dict, "mine.safetensors", told(num_head_channels=width))
+
+
 @pytest.mark.parametrize(
     ("key", "version"),
     [
