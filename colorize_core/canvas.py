@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from .images import check, rgb_on
 
 POLARITIES = ["auto", "black lines on white", "white lines on black"]
+SIZE_MULTIPLE = 64  # pixels: sides of pictures are rounded to multiples of it
 PAPER_MARGIN = 0.02  # how far from half grey the typical tone must be to tell paper from ink
 
 
@@ -50,17 +51,37 @@ def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:
     of a drawing than ink does, and judges each picture of a batch on its own. Raises ValueError for a picture
     that is half grey throughout: nothing in it can be called paper.
     """
-    if polarity == "white lines on black":
-        return rgb_on(image, paper=0.0, name="image").mean(dim=-1).clamp(0, 1)
+    if polarity == "auto":
+        paper = _find_paper(image)
+    else:
+        paper = torch.full((len(image),), float(polarity == "black lines on white"), device=image.device)
+    grey = rgb_on(image, paper=paper[:, None, None, None], name="image").mean(dim=-1).clamp(0, 1)
+    return (paper[:, None, None] - grey).abs()
 
-    grey = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1)
-    if polarity == "black lines on white":
-        return 1 - grey
 
-    paper = grey.flatten(1).median(dim=1).values
-    if (paper - 0.5).abs().min() < PAPER_MARGIN:
+def _find_paper(image: torch.Tensor) -> torch.Tensor:
+    """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
+    grey = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)
+    tone = grey.median(dim=1).values
+    if (tone - 0.5).abs().min() < PAPER_MARGIN:
         raise ValueError("image: cannot tell paper from lines (most of it is half grey). Set polarity by hand.")
-    return torch.where(paper[:, None, None] > 0.5, 1 - grey, grey)
+    paper = (tone > 0.5).float()
+    if image.shape[-1] == 4:
+        no_ground = image[..., 3].flatten(1).median(dim=1).values < 0.5
+        light_ink = grey.amin(dim=1) > 0.5
+        paper[no_ground & light_ink] = 0.0
+    return paper
+
+
+def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (height, width) in pixels are of one aspect ratio but for rounding.
+
+    That is, whether `other` is `size` scaled, each side rounded to a multiple of SIZE_MULTIPLE or closer.
+    """
+    slack = SIZE_MULTIPLE / 2
+    least = max((target - slack) / side for side, target in zip(size, other, strict=True))
+    most = min((target + slack) / side for side, target in zip(size, other, strict=True))
+    return least <= most
 
 
 def fit(height: int, width: int, canvas_height: int, canvas_width: int) -> Box:

@@ -16,8 +16,10 @@ def check(image: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name}: it holds values that are not numbers (NaN or infinity). Look at what made it.")
 
 
-def rgb_on(image: torch.Tensor, paper: float, name: str) -> torch.Tensor:
+def rgb_on(image: torch.Tensor, paper: float | torch.Tensor, name: str) -> torch.Tensor:
     """`image` [B,H,W,C] as float32 RGB [B,H,W,3]; where it is transparent, paper of that tone (0..1) shows.
+
+    `paper` may be a tensor [B,1,1,1], a tone for each picture.
 
     Raises ValueError as `check` does.
     """

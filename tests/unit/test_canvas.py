@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorize_core.canvas import crop_to, fit, place, sketch_from_image, white_on_black
+from colorize_core.canvas import crop_to, fit, place, same_aspect, sketch_from_image, white_on_black
 
 sides = st.integers(1, 5000)
 canvas_sides = st.integers(1, 32).map(lambda n: 64 * n)
@@ -44,6 +44,23 @@ def test_transparent_parts_count_as_paper(polarity, ink):
     image[:, 4, :, 3] = 1.0
     out = white_on_black(image, polarity)
     assert out[0, 4].min() == 1 and out[0, 0].max() == 0
+
+
+def test_light_lines_on_a_transparent_ground_are_lines():
+    dark, light = drawing(1.0, 0.0), drawing(1.0, 0.9)
+    alpha = torch.zeros(1, 8, 8, 1)
+    alpha[:, 4] = 1.0
+    out = white_on_black(torch.cat([torch.cat([image, alpha], dim=-1) for image in (dark, light)]))
+    assert out[:, 0].max() == 0
+    torch.testing.assert_close(out[:, 4], torch.tensor([1.0, 0.9])[:, None].expand(2, 8))
+
+
+def test_a_light_figure_with_dark_lines_on_a_transparent_ground_is_white_inside():
+    image = torch.zeros(1, 8, 8, 4)
+    image[:, 3:6, 3:6] = 1.0
+    image[:, 3, 3:6, :3] = 0.0
+    out = white_on_black(image)
+    assert out[0, 3, 3:6].min() == 1 and out.sum() == 3
 
 
 def test_each_picture_of_a_batch_is_judged_on_its_own():
@@ -162,3 +179,23 @@ def test_a_thin_line_keeps_its_ink_through_a_strong_reduction():
     lines = torch.zeros(1, 4096, 64)
     lines[:, :, 32] = 1
     assert place(lines, 512, 512).sum(dim=-1).min() > 1 / 8 - 1e-4
+
+
+# Aspect ratio
+
+
+@pytest.mark.parametrize("width", [333, 400, 777])
+@pytest.mark.parametrize("multiple", [1, 8, 64])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
+def test_a_scaled_size_is_of_the_same_aspect_however_it_is_rounded(width, multiple, scale):
+    scaled = tuple(round(side * scale / multiple) * multiple for side in (512, width))
+    assert same_aspect((512, width), scaled)
+
+
+@pytest.mark.parametrize("other", [(512, 768), (512, 640), (768, 512), (1024, 512)])
+def test_a_square_is_of_another_aspect_than_a_rectangle(other):
+    assert not same_aspect((512, 512), other) and not same_aspect(other, (512, 512))
+
+
+def test_a_single_pixel_is_of_the_aspect_of_a_square_alone():
+    assert same_aspect((1, 1), (512, 512)) and not same_aspect((1, 1), (512, 768))
