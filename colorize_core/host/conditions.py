@@ -43,6 +43,8 @@ def build_conditioning(
     """CONDITIONING with everything, without the reference (zero tokens), and without the sketch (blank paper).
 
     Outside start_percent .. end_percent of the run, 0..1, the tokens count as zero. ValueError if the two are reversed.
+    Nodes that mix the main tensors of conditionings (ConditioningAverage, ConditioningConcat) know nothing of CLS: a
+    model that takes CLS tokens gets those of the first conditioning alone.
     """
     if start_percent > end_percent:
         raise ValueError(f"start_percent ({start_percent}) lies after end_percent ({end_percent}): swap them.")

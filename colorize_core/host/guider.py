@@ -4,6 +4,7 @@ import comfy.samplers
 from comfy_extras.nodes_custom_sampler import BasicScheduler, Noise_RandomNoise, SamplerCustomAdvanced
 
 from ..guidance import effective_guidance
+from .patches import require_colorize
 
 
 class ColorizeGuider(comfy.samplers.CFGGuider):
@@ -26,14 +27,19 @@ class ColorizeGuider(comfy.samplers.CFGGuider):
 
 
 def weighted(conds, share):
-    """Conditionings whose predictions the host averages with this share; none for a share of 0."""
+    """Conditionings whose predictions the host averages with this share; none for a share of 0.
+
+    The average is the blend of `effective_guidance` where both unconditionals count alike: one conditioning each, or
+    as many, of the same strength and without a mask or area of their own. Where they do not, they shift the shares.
+    """
     if share == 0:
         return []
     return [cond | {"strength": cond.get("strength", 1.0) * share} for cond in conds]
 
 
 def build_guider(model, positive, no_reference, no_sketch, reference_guidance, sketch_guidance) -> ColorizeGuider:
-    guider = ColorizeGuider(model)
+    """ValueError for a model that is not ColorizeDiffusion's: any other would leave the sketch out without a word."""
+    guider = ColorizeGuider(require_colorize(model))
     guider.set_conds(positive, no_reference, no_sketch)
     guider.set_guidance(reference_guidance, sketch_guidance)
     return guider

@@ -18,6 +18,7 @@ from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from .. import checkpoint
+from ..canvas import same_aspect
 from ..sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, LATENT_DOWNSCALE, SketchEncoder
 from . import conditions, injection
 
@@ -150,6 +151,7 @@ class ColorizeModel(comfy.model_base.BaseModel):
     def extra_conds(self, **kwargs):
         """Every conditioning gives the same set of conditions, so that they share batches."""
         noise, device = kwargs["noise"], kwargs["device"]
+        self.check_latent(noise, kwargs.get(conditions.SKETCH))
         context = self.reference_context(kwargs)
         out = super().extra_conds(**kwargs | {"cross_attn": context.to(device)})
         hints = self.encode_sketch(kwargs.get(conditions.SKETCH), noise, device)
@@ -188,8 +190,9 @@ class ColorizeModel(comfy.model_base.BaseModel):
         context = cond.get("cross_attn")
         if context is None:
             return torch.zeros(1, 1, width)
-        if self.token_type == "cls" and context.any():
-            context = cond.get(conditions.CLS, context)
+        if self.token_type == "cls":
+            kept = context.flatten(1).any(dim=1)
+            context = cond.get(conditions.CLS, context) * kept[:, None, None]
         if context.shape[-1] != width:
             raise ValueError(
                 f"conditioning: its tokens are {context.shape[-1]} wide and the model takes {width}. "
@@ -197,13 +200,29 @@ class ColorizeModel(comfy.model_base.BaseModel):
             )
         return context
 
-    def encode_sketch(self, pixels, noise, device):
-        """Five hints for the latent `noise` [B,4,H,W] of a sketch [b,3,h,w]; None is a blank one."""
-        if noise.ndim != 4:
+    def check_latent(self, latent, sketch):
+        """ValueError for a whole latent that is not this model's, or of another aspect than the sketch [b,3,h,w]."""
+        if latent.ndim != 4:
             raise ValueError(
-                f"latent: {noise.ndim} dimensions where a picture's has 4 [batch, channels, height, width]; "
+                f"latent: {latent.ndim} dimensions where a picture's has 4 [batch, channels, height, width]; "
                 "use the latent of Prepare Sketch or an Empty Latent Image."
             )
+        channels = self.latent_format.latent_channels
+        if latent.shape[1] != channels:
+            raise ValueError(
+                f"latent: {latent.shape[1]} channels where the model's have {channels}; "
+                "encode the picture with the VAE of the model's checkpoint."
+            )
+        height, width = (side * LATENT_DOWNSCALE for side in latent.shape[2:])
+        if sketch is not None and not same_aspect(sketch.shape[2:], (height, width)):
+            raise ValueError(
+                f"latent: it makes a picture of {width}x{height} pixels, of another aspect ratio than the sketch "
+                f"({sketch.shape[3]}x{sketch.shape[2]}), which would be stretched. Use the latent of Prepare Sketch, "
+                "or prepare the sketch at the picture's size."
+            )
+
+    def encode_sketch(self, pixels, noise, device):
+        """Five hints for the latent `noise` [B,4,H,W] of a sketch [b,3,h,w], resized to it; None is a blank one."""
         size = [side * LATENT_DOWNSCALE for side in noise.shape[2:]]
         if pixels is None:
             pixels = torch.full((1, 3, *size), conditions.BLANK)
@@ -248,7 +267,14 @@ class ColorizeV1(comfy.supported_models_base.BASE):
 
     @classmethod
     def matches(cls, unet_config, state_dict=None, *args, **kwargs):
-        return state_dict is not None and checkpoint.detect_version(state_dict) == "v1"
+        """A UNet of our shape whose file has a sketch encoder: neither alone is ours."""
+        return (
+            state_dict is not None
+            and unet_config.get("num_res_blocks") == [2, 2, 2, 2]
+            and unet_config.get("context_dim") is not None
+            and unet_config.get("adm_in_channels") is None
+            and checkpoint.detect_version(state_dict) == "v1"
+        )
 
     def model_type(self, state_dict, prefix=""):
         prediction = self.prediction or checkpoint.detect_prediction(state_dict, "v1")

@@ -9,11 +9,11 @@ from .injection import INJECTION, Injection, add_to_conditions, encode_picture
 from .model import REFERENCE_STRENGTH, ColorizeModel
 
 
-def clone(model):
-    """A clone to change. ValueError for a model that is not ColorizeDiffusion's."""
+def require_colorize(model):
+    """`model` itself. ValueError for one that is not ColorizeDiffusion's."""
     if not isinstance(model.model, ColorizeModel):
         raise ValueError("model: this is no ColorizeDiffusion model; connect Load ColorizeDiffusion Checkpoint.")
-    return model.clone()
+    return model
 
 
 def with_reference_strength(model, strengths: Sequence[float]):
@@ -21,7 +21,7 @@ def with_reference_strength(model, strengths: Sequence[float]):
 
     ValueError for a model that is not ColorizeDiffusion's.
     """
-    patched = clone(model)
+    patched = require_colorize(model).clone()
     options = patched.model_options["transformer_options"]
     patched.model_options["transformer_options"] = options | {REFERENCE_STRENGTH: tuple(strengths)}
     return patched
@@ -40,7 +40,7 @@ def with_reference_injection(
 
     ValueError for a model that is not ColorizeDiffusion's, a VAE that is not its own or missing, an empty picture.
     """
-    patched = clone(model)
+    patched = require_colorize(model).clone()
     latent = encode_picture(vae, image, model.model.latent_format.latent_channels)
     injection = Injection(latent, sketch, style_fidelity, sketch_fidelity, start_percent)
     patched.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, INJECTION)

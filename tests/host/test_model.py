@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import shutil
+import struct
 
 import pytest
 import torch
@@ -71,6 +72,21 @@ def test_half_and_quarter_precision_files_load(load, golden_state_dict, tiny, pr
     assert not torch.equal(predict(model), predict(tiny))
 
 
+def test_scaled_fp8_files_are_their_weights_times_the_scales(load, golden_state_dict, predict, assert_golden):
+    prefix = "model.diffusion_model."
+    scaled, plain = {f"{prefix}scaled_fp8": torch.empty(2, dtype=torch.float8_e4m3fn)}, {}
+    for key, value in golden_state_dict.items():
+        scaled[key] = plain[key] = value
+        if key.startswith(prefix) and key.endswith(".weight") and value.ndim == 2:
+            scale = value.abs().max() / 448
+            scaled[key] = (value / scale).to(torch.float8_e4m3fn)
+            scaled[key.replace(".weight", ".scale_weight")] = scale
+            plain[key] = scaled[key].float() * scale
+    model, _ = load(scaled, "tiny-fp8_scaled.safetensors")
+    expected, _ = load(plain, "tiny-unscaled.safetensors")
+    assert_golden(predict(model), predict(expected), 1e-3)
+
+
 def test_half_precision_stays_half_in_memory(load, golden_state_dict, monkeypatch, predict):
     from comfy.cli_args import args
 
@@ -131,8 +147,21 @@ def test_a_truncated_file(load, open_file, checkpoints, golden_state_dict, endin
 def test_a_web_page_saved_as_a_model(open_file, checkpoints):
     for name in ("page.safetensors", "page.ckpt"):
         (checkpoints / name).write_text("<!DOCTYPE html><html><body>Sign in to download this file</body></html>")
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=rf"{name} is no model file \(a web page\?\)"):
             open_file(name)
+
+
+@pytest.mark.parametrize("error", [struct.error, KeyError, TypeError, AttributeError])
+def test_a_file_that_the_host_stumbles_over_is_damaged(open_file, tiny_checkpoint, monkeypatch, error):
+    """Its reader of safetensors for dynamic memory takes a file's own word for types, shapes and places."""
+    import comfy.utils
+
+    def stumble(*args, **kwargs):
+        raise error("by the reader")
+
+    monkeypatch.setattr(comfy.utils, "load_torch_file", stumble)
+    with pytest.raises(ValueError, match=r"tiny-eps\.safetensors is incomplete or damaged"):
+        open_file(tiny_checkpoint)
 
 
 def test_a_stable_diffusion_checkpoint_is_sent_to_its_own_loader(load, golden_state_dict):
@@ -146,13 +175,18 @@ def test_a_version_that_is_not_supported_is_named(load, golden_state_dict):
         load(golden_state_dict | {"thresh_embedder.0.weight": torch.zeros(1)}, "switch.safetensors")
 
 
-def test_a_checkpoint_with_a_layer_missing(load, golden_state_dict):
-    gone = "model.diffusion_model.output_blocks.4.1.transformer_blocks.0.attn2.to_v.weight"
-    rest = {key: value for key, value in golden_state_dict.items() if key != gone}
-    with pytest.raises(
-        ValueError, match=r"gap\.safetensors lacks 1 of the model's 412 layers, .*attn2\.to_v the first"
-    ):
+@pytest.mark.parametrize("gone", ["output_blocks.4.1.transformer_blocks.0.attn2.to_v.weight", "time_embed.0.bias"])
+def test_a_checkpoint_with_a_weight_missing(load, golden_state_dict, gone):
+    rest = {key: value for key, value in golden_state_dict.items() if not key.endswith(gone)}
+    with pytest.raises(ValueError, match=rf"gap\.safetensors lacks 1 of the \d+ weights, .*{gone} the first"):
         load(rest, "gap.safetensors")
+
+
+@pytest.mark.parametrize("bent", ["model.diffusion_model.time_embed.0.weight", "control_encoder.zero_layer.0.bias"])
+def test_a_weight_of_another_shape_is_named(load, golden_state_dict, bent):
+    weight = golden_state_dict[bent]
+    with pytest.raises(ValueError, match=rf"bent\.safetensors: .*{bent} has the shape .* asks for"):
+        load(golden_state_dict | {bent: weight[:-1].clone()}, "bent.safetensors")
 
 
 # What the model is
@@ -189,6 +223,16 @@ def test_a_model_of_any_shape_is_recovered_from_its_state_dict(pack, golden_stat
     unet = core.host.model.ColorizeUNet(**arguments, device="meta", operations=comfy.ops.disable_weight_init)
     published = core.checkpoint.to_published_keys(unet.state_dict())
     assert core.checkpoint.detect(published, "tiny") == config
+
+
+def test_a_foreign_model_with_a_control_encoder_of_its_own_is_left_alone(pack, golden_state_dict):
+    core = pack.colorize_core
+    config = core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny"))
+    changes = [{"num_res_blocks": [2, 2, 2]}, {"num_res_blocks": 2}, {"context_dim": None}, {"adm_in_channels": 2816}]
+    matches = core.host.model.ColorizeV1.matches
+    assert matches(config, golden_state_dict)
+    for foreign in [{"image_model": "flux"}, *(config | change for change in changes)]:
+        assert not matches(foreign, golden_state_dict), foreign
 
 
 def test_prediction_goes_by_the_file_and_the_user_may_say(load, golden_state_dict):
@@ -247,14 +291,18 @@ def test_loading_leaves_no_second_copy_of_the_weights(pack, golden_state_dict):
 # The VAE
 
 
-def test_a_file_without_a_vae_says_so_once_it_is_used(open_file, core_node, tiny_checkpoint):
-    vae = open_file(tiny_checkpoint)[1]
+def test_a_file_without_a_vae_says_so_once_it_is_used(open_file, core_node, tiny_checkpoint, tmp_path):
+    import comfy_extras.nodes_model_merging as merging
+
+    model, vae = open_file(tiny_checkpoint)
     for use in (
         lambda: core_node("VAEDecode")(vae=vae, samples={"samples": torch.zeros(1, 4, 8, 8)}),
         lambda: core_node("VAEEncode")(vae=vae, pixels=torch.zeros(1, 64, 64, 3)),
         lambda: core_node("VAEDecodeTiled")(
             vae=vae, samples={"samples": torch.zeros(1, 4, 8, 8)}, tile_size=64, overlap=0
         ),
+        lambda: core_node("VAESave")(vae=vae, filename_prefix="vae"),
+        lambda: merging.save_checkpoint(model, vae=vae, filename_prefix="all", output_dir=str(tmp_path)),
     ):
         with pytest.raises(ValueError, match=r"tiny-eps\.safetensors holds no VAE"):
             use()
@@ -271,7 +319,8 @@ def test_a_vae_of_another_width_loads_by_its_shapes(load, core_node, golden_stat
         assert torch.equal(weights[key.removeprefix("first_stage_model.")].float(), value.float())
 
 
-def test_an_incomplete_vae_is_named(load, golden_state_dict, tiny_vae_state_dict):
-    cut = {key: value for key, value in tiny_vae_state_dict.items() if "post_quant_conv" not in key}
-    with pytest.raises(ValueError, match=r"cut-vae\.safetensors lacks the weight post_quant_conv\.weight"):
+@pytest.mark.parametrize("gone", ["post_quant_conv.weight", "decoder.norm_out.bias"])
+def test_an_incomplete_vae_is_named(load, golden_state_dict, tiny_vae_state_dict, gone):
+    cut = {key: value for key, value in tiny_vae_state_dict.items() if not key.endswith(gone)}
+    with pytest.raises(ValueError, match=rf"cut-vae\.safetensors lacks .*{gone}"):
         load(golden_state_dict | cut, "cut-vae.safetensors")

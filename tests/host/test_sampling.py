@@ -239,6 +239,42 @@ def test_a_latent_of_another_size_gets_the_sketch_resized(colorize, sketch):
     )
 
 
+def test_a_latent_of_another_aspect_than_the_sketch_is_refused(colorize, ksampler, condition, tokens, sketch):
+    wide = {"samples": torch.zeros(1, 4, 16, 32)}
+    positive, no_reference, _ = condition(tokens(), sketch())
+    for use in (
+        lambda: colorize(latent=wide),
+        lambda: ksampler(positive=positive, negative=no_reference, latent_image=wide),
+    ):
+        with pytest.raises(ValueError, match=r"latent: .* 256x128 pixels, of another aspect .* sketch \(64x64\)"):
+            use()
+
+
+def test_a_latent_of_another_vae_is_refused(colorize):
+    with pytest.raises(ValueError, match="latent: 16 channels where the model's have 4"):
+        colorize(latent={"samples": rand(1, 16, SIZE, SIZE)})
+
+
+def test_a_sketch_of_a_single_pixel_colours(pack, colorize):
+    dot = pack.colorize_core.canvas.Sketch(torch.ones(1, 3, 1, 1))
+    assert colorize(sketch=dot).isfinite().all()
+
+
+@pytest.mark.parametrize("guidances", [(4.0, 1.0), (4.0, 2.0)])
+def test_a_sketch_is_encoded_before_the_first_step_and_not_again(model, colorize, guidances):
+    calls = []
+    hook = model.model.diffusion_model.control_encoder.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        counts = []
+        for steps in (2, 6):
+            calls.clear()
+            colorize(steps=steps, reference_guidance=guidances[0], sketch_guidance=guidances[1])
+            counts.append(len(calls))
+    finally:
+        hook.remove()
+    assert counts[0] == counts[1] == 3  # for each conditioning of the run
+
+
 def test_odd_latent_sizes_work(colorize):
     assert colorize(latent={"samples": torch.zeros(1, 4, 5, 9)}).shape == (1, 4, 5, 9)
 
@@ -285,11 +321,27 @@ def test_a_cls_model_takes_the_cls_token(node, host, tiny_checkpoint, ksampler, 
     cls_model = node("LoadCheckpoint").execute(tiny_checkpoint, token_type="cls").result[0]
     positive, no_reference, _ = condition(tokens(), sketch())
     by_hand = [[positive[0][1]["colorize_cls"], positive[0][1]]]
-    assert torch.equal(ksampler(model=cls_model, positive=positive), ksampler(positive=by_hand))
+    nothing = [[no_reference[0][1]["colorize_cls"], no_reference[0][1]]]
+    assert torch.equal(ksampler(model=cls_model, positive=positive), ksampler(positive=by_hand, negative=nothing))
     zeroed = core_node("ConditioningZeroOut")(conditioning=positive)[0]
     assert torch.equal(
         ksampler(model=cls_model, negative=zeroed), ksampler(model=cls_model, negative=no_reference)
     )  # although zeroing leaves the CLS token where it is
+
+
+def test_a_cls_model_drops_the_reference_of_the_rows_that_have_none(
+    node, tiny_checkpoint, ksampler, condition, tokens, sketch, assert_golden
+):
+    cls_model = node("LoadCheckpoint").execute(tiny_checkpoint, token_type="cls").result[0]
+    one, dropped, _ = condition(tokens(), sketch())
+    both = [
+        [torch.cat([one[0][0], dropped[0][0]]), one[0][1] | {"colorize_cls": one[0][1]["colorize_cls"].repeat(2, 1, 1)}]
+    ]
+    latent = {"samples": rand(1, 4, SIZE, SIZE).repeat(2, 1, 1, 1)}
+    settings = {"model": cls_model, "cfg": 1.0, "latent_image": latent}
+    out = ksampler(positive=both, **settings)
+    assert_golden(out[:1], ksampler(positive=one, **settings)[:1])
+    assert_golden(out[1:], ksampler(positive=dropped, **settings)[1:])
 
 
 # Timesteps
@@ -440,6 +492,25 @@ def test_an_area_colours_its_part_of_the_picture(core_node, ksampler, condition,
     assert out.isfinite().all() and not torch.allclose(out, base, atol=1e-2)
 
 
+def test_a_mask_colours_its_part_of_the_picture(core_node, ksampler, condition, tokens, sketch):
+    mask = torch.zeros(1, 8 * SIZE, 8 * SIZE)
+    mask[..., : 4 * SIZE] = 1.0
+    positive, no_reference, _ = condition(tokens(), sketch())
+    other = condition(tokens(seed=5), sketch())[0]
+
+    def masked(conditioning, mask):
+        set_mask = core_node("ConditioningSetMask")
+        return set_mask(conditioning=conditioning, mask=mask, strength=1.0, set_cond_area="default")[0]
+
+    parts = masked(positive, 1 - mask) + masked(other, mask)
+    one_step = {"negative": no_reference, "steps": 1, "cfg": 1.0}
+    out, left, right = (ksampler(positive=c, **one_step) for c in (parts, other, positive))
+    half = SIZE // 2
+    torch.testing.assert_close(out[..., :half], left[..., :half], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(out[..., half:], right[..., half:], atol=1e-3, rtol=1e-3)
+    assert not torch.allclose(left, right, atol=1e-2)
+
+
 def test_hints_are_cropped_with_an_area_to_the_sizes_the_network_has_there(pack):
     hint = pack.colorize_core.host.conditions.CONDHint
     latent = torch.arange(20.0)[None, None, :, None].expand(1, 1, 20, 20)
@@ -558,12 +629,18 @@ def test_a_later_reference_strength_replaces_an_earlier_one(node, model, coloriz
     assert torch.equal(colorize(model=twice), colorize(model=strength(model, 0.5).result[0]))
 
 
-def test_reference_strength_needs_our_model(node):
+def test_a_model_that_is_not_ours_is_refused(node, condition, colorize, tokens, sketch):
+    """Sampled, it would leave the sketch out without a word."""
     import comfy.model_patcher
 
     other = comfy.model_patcher.ModelPatcher(torch.nn.Linear(1, 1), torch.device("cpu"), torch.device("cpu"))
-    with pytest.raises(ValueError, match="no ColorizeDiffusion model"):
-        node("ReferenceStrength").execute(other, 0.5)
+    for use in (
+        lambda: node("ReferenceStrength").execute(other, 0.5),
+        lambda: node("Guider").execute(other, *condition(tokens(), sketch()), 4.0, 1.0),
+        lambda: colorize(model=other),
+    ):
+        with pytest.raises(ValueError, match="no ColorizeDiffusion model"):
+            use()
 
 
 def test_reference_strength_may_change_after_compiling(pack, assert_golden):
