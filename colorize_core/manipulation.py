@@ -114,13 +114,13 @@ def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
     """
     bins = HISTOGRAM_BINS
     index = (position * bins).long().clamp(max=bins - 1)
-    histogram = F.one_hot(index, bins).sum(dim=1).double() + 1e-6  # a trace in each bin: no part is ever empty
-    edges = torch.arange(1, bins, device=position.device).double() / bins
-    centres = (torch.arange(bins, device=position.device).double() + 0.5) / bins
+    histogram = F.one_hot(index, bins).sum(dim=1).float() + 1e-6  # a trace in each bin: no part is ever empty
+    edges = torch.arange(1, bins, device=position.device) / bins
+    centres = (torch.arange(bins, device=position.device) + 0.5) / bins
 
-    count, moment = histogram.cumsum(dim=1), (histogram * centres).cumsum(dim=1)
-    below, above = count[:, :-1], count[:, -1:] - count[:, :-1]
-    outside, inside = moment[:, :-1] / below, (moment[:, -1:] - moment[:, :-1]) / above
+    moments = histogram * centres
+    below, above = histogram.cumsum(dim=1)[:, :-1], _sum_from(histogram)[:, 1:]
+    outside, inside = moments.cumsum(dim=1)[:, :-1] / below, _sum_from(moments)[:, 1:] / above
     variance = below * above * (inside - outside) ** 2  # between the two parts
     best = variance.argmax(dim=1, keepdim=True)
 
@@ -131,6 +131,11 @@ def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
     cost = (weights * (histogram * (centres < border))[:, None]).sum(dim=2)
     h1 = cost.masked_fill(edges > border, torch.inf).argmin(dim=1)
     return candidates[torch.arange(len(h1)), h1].to(position.dtype)
+
+
+def _sum_from(x: torch.Tensor) -> torch.Tensor:
+    """The sum of each entry of [B,N] and all after it; as a difference of sums, small ones would be rounded away."""
+    return x.flip(1).cumsum(dim=1).flip(1)
 
 
 def mask_to_tokens(mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

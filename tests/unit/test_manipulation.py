@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from colorize_core.manipulation import (
     THRESHOLDS,
@@ -224,6 +225,16 @@ class TestAutomaticThresholds:
     def test_they_are_in_order_whatever_the_distribution(self, values):
         thresholds = auto_thresholds(positions(torch.tensor([values])))
         assert torch.equal(checked_thresholds(thresholds[0].tolist()), thresholds[0])
+
+    def test_they_are_found_without_double_precision_which_metal_lacks(self):
+        class NoDouble(TorchDispatchMode):
+            def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+                out = operation(*args, **kwargs or {})
+                assert not (isinstance(out, torch.Tensor) and out.dtype == torch.float64), operation
+                return out
+
+        with NoDouble():
+            auto_thresholds(torch.linspace(0, 1, 256)[None])
 
     @pytest.mark.parametrize("share", [0.04, 0.2, 0.5, 0.9])
     def test_a_region_counts_in_full_and_its_surroundings_hardly(self, share):
