@@ -1,4 +1,5 @@
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,29 @@ def pack_nodes(pack, host):
 
 def test_comfyui_loads_the_pack(pack):
     assert pack.WEB_DIRECTORY == "./web"
+
+
+LISTS_OF_THE_HOST = ("ckpt_name", "clip_name", "sampler_name", "scheduler")
+PROPERTIES = ("default", "min", "max", "step", "options", "optional", "advanced")
+
+
+def contract(schema) -> dict:
+    """What saved workflows rely on: names, order, types, defaults and ranges."""
+    inputs = []
+    for socket in schema.inputs:
+        values = {name: getattr(socket, name, None) for name in PROPERTIES}
+        if socket.id in LISTS_OF_THE_HOST:
+            del values["options"]
+        said = {name: value for name, value in values.items() if value is not None}
+        inputs.append({"id": socket.id, "type": socket.get_io_type()} | said)
+    outputs = [{"id": socket.id, "type": socket.get_io_type()} for socket in schema.outputs]
+    return {"display_name": schema.display_name, "inputs": inputs, "outputs": outputs}
+
+
+def test_nodes_keep_what_saved_workflows_rely_on(pack_nodes):
+    """A new node, or an input at the end of one, goes into schema.json; what is there stays."""
+    frozen = json.loads((Path(__file__).parent / "schema.json").read_text())
+    assert {name: contract(cls.GET_SCHEMA()) for name, cls in pack_nodes.items()} == frozen
 
 
 def test_every_node_says_what_it_does(pack_nodes):
