@@ -138,10 +138,21 @@ def detect(state_dict: dict, metadata: dict[str, str] | None, file_name: str) ->
     return (named or openai or [config for config, _ in fitting])[0]
 
 
+def import_open_clip():
+    """The open_clip package, which ComfyUI does not bring. ImportError says how to get it."""
+    try:
+        import open_clip
+    except ImportError as error:
+        raise ImportError(
+            "open_clip is not installed: in ComfyUI's Python, run `pip install -r requirements.txt` in the folder of "
+            "this node pack, then restart ComfyUI."
+        ) from error
+    return open_clip
+
+
 def open_clip_table() -> Iterator[tuple[ClipConfig, str]]:
     """open_clip's plain ViT CLIPs, each with the name of what it was trained on ("" where nothing was published)."""
-    import open_clip
-
+    open_clip = import_open_clip()
     for name in open_clip.list_models():
         try:
             config = ClipConfig.from_open_clip(open_clip.get_model_config(name))

@@ -1,6 +1,7 @@
 import folder_paths
 from comfy_api.latest import io
 
+from ..colorize_core.clip_config import WHOLE_FILE
 from ..colorize_core.host.clip import load_clip
 from ..colorize_core.host.load import load_checkpoint
 from .sockets import CATEGORY
@@ -29,7 +30,7 @@ class LoadCheckpoint(io.ComfyNode):
                     default="auto",
                     advanced=True,
                     tooltip="What the model predicts. auto knows the published files, then goes by the file's name. "
-                    "Wrong: the result is noise.",
+                    "If it is wrong, the result is noise.",
                 ),
                 io.Combo.Input(
                     "token_type",
@@ -67,7 +68,7 @@ class LoadCLIP(io.ComfyNode):
                         {name for folder in CLIP_FOLDERS for name in folder_paths.get_filename_list(folder)}
                     ),
                     tooltip="A CLIP file of models/clip_vision or models/text_encoders, as OpenCLIP or Hugging Face "
-                    "store it: CLIP-ViT-H-14-laion2B-s32B-b79K for the published models.",
+                    f"store it; for the published models {WHOLE_FILE}.",
                 ),
             ],
             outputs=[

@@ -23,6 +23,7 @@ from ..clip_config import (
     detect,
     has_text,
     has_vision,
+    import_open_clip,
 )
 from ..tokens import ReferenceTokens, preprocess
 from .files import read_state_dict
@@ -94,8 +95,7 @@ def encode_text(clip: comfy.sd.CLIP, texts: list[str], layer: str = "penultimate
     "penultimate" as SD 2 uses it. Texts are tokenised as open_clip does, so parentheses and "embedding:" mean
     themselves, and only the first 75 tokens count. Raises ValueError for a text encoder without a projection.
     """
-    import open_clip
-
+    open_clip = import_open_clip()
     model = clip.cond_stage_model
     encoder = getattr(model, getattr(model, "clip", ""), None)
     if not hasattr(encoder, "transformer") or not hasattr(encoder.transformer, "text_projection"):

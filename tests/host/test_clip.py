@@ -241,6 +241,19 @@ def test_a_clip_without_its_text_projection_is_refused_by_name(plain, load):
 # Encoders from other loaders
 
 
+def test_an_image_encoder_of_the_cores_loader_gives_the_same_tokens(
+    plain, load, image, encode_reference, assert_golden
+):
+    from comfy.clip_vision import ClipVisionModel, convert_to_transformers
+
+    config = {"model_type": "clip_vision_model", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+    config |= {"intermediate_size": 256, "hidden_act": "gelu", "image_size": 56, "patch_size": 14, "num_channels": 3}
+    theirs = ClipVisionModel(config | {"projection_dim": 48, "layer_norm_eps": 1e-5})
+    theirs.load_sd(convert_to_transformers(dict(plain.state_dict()), "visual."))
+    ours, _ = load(plain.state_dict(), metadata())
+    assert_golden(encode_reference(theirs, image), encode_reference(ours, image))
+
+
 @pytest.fixture
 def sd2_text_encoder(host):
     """A text encoder of SD 2's depth as the core's CLIPLoader makes it; `layers` of them are in the file."""

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -85,3 +86,9 @@ def test_a_network_in_no_table_and_without_metadata_is_refused():
 def test_metadata_that_is_wrong_is_refused_in_a_sentence_that_names_the_file(model_cfg, says):
     with pytest.raises(ValueError, match=rf"tiny\.safetensors.*{says}"):
         detect(state_dict(ClipConfig.from_open_clip(TINY)), {METADATA_KEY: model_cfg}, "tiny.safetensors")
+
+
+def test_a_missing_open_clip_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(ImportError, match=r"pip install -r requirements\.txt"):
+        detect({}, {}, "clip.safetensors")
