@@ -1,4 +1,8 @@
-"""How much reference and sketch count: guidance with two unconditionals, and strengths per attention block."""
+"""How much reference and sketch count: guidance with two unconditionals, and strengths per attention block.
+
+Source: arXiv 2401.01456 (guidance by reference and by sketch). The strengths scale softmax(q k) v of a cross-attention
+[B,tokens,C] before its output projection.
+"""
 
 import re
 
@@ -11,7 +15,7 @@ SEMANTICS_BLOCKS = (4, 5, 7, 8, 9)
 def effective_guidance(reference: float, sketch: float) -> tuple[float, float]:
     """Dual guidance as ordinary classifier-free guidance: (scale, share).
 
-    With predictions e (everything), e_r (no reference) and e_s (no sketch), and guidances g_r and g_s above 1, the
+    With predictions [B,C,H,W] e (everything), e_r (no reference) and e_s (no sketch), and guidances g_r, g_s > 1, the
     published formula is the mean of e_r + g_r (e - e_r) and e_s + g_s (e - e_s). That equals u + scale (e - u) against
     u = share e_r + (1 - share) e_s. A guidance of 1 or less is off, and its unconditional has no share; with both off
     the scale is 1.

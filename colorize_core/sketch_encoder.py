@@ -1,6 +1,6 @@
 """The sketch encoder: a picture of lines becomes five hints that the denoiser adds to its input blocks.
 
-It sees no timestep, so a sketch is encoded once and its hints serve every step.
+It sees no timestep, so a sketch is encoded once and its hints serve every step. Source: arXiv 2401.01456.
 """
 
 from collections.abc import Sequence
@@ -52,6 +52,7 @@ class SketchEncoder(nn.Module):
         self.zero_blocks = nn.ModuleList(nn.Sequential(conv(width, width, size=1)) for width in widths)
 
     def forward(self, sketch: torch.Tensor) -> list[torch.Tensor]:
+        """[B,3,H,W] to five hints [B,C_k,ceil(H/d_k),ceil(W/d_k)], d_k being 8 HINT_DOWNSCALES[k]."""
         features = self.model(sketch)
         hints = [self.zero_layer(features)]
         for block, zero_block in zip(self.output_blocks, self.zero_blocks, strict=True):
