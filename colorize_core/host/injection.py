@@ -113,14 +113,18 @@ def make_noise(latent: torch.Tensor, seed: int | None) -> torch.Tensor:
 def make_conditions(injection, latent, noise, hints, start_sigma, dropped, device) -> dict:
     """What a condition says of the injection. `dropped` [b] tells the rows without a reference.
 
+    A start at 0 and a style fidelity of 0 are left out: to ask a device for them at each step is to wait for it.
+
     Maps get an axis of one before height and width: nodes that cut a picture into tiles cut what has four dimensions.
     """
     maps = {LATENT: latent, NOISE: noise}
     if hints is not None:
         maps |= dict(zip(HINTS, hints, strict=True))
     tensors = {name: tensor.to(device).unsqueeze(2) for name, tensor in maps.items()}
-    tensors[START] = torch.tensor([start_sigma], device=device)
-    tensors[OWN_SHARE] = dropped.to(device) * injection.style_fidelity
+    if injection.start_percent > 0:
+        tensors[START] = torch.tensor([start_sigma], device=device)
+    if injection.style_fidelity > 0:
+        tensors[OWN_SHARE] = dropped.to(device) * injection.style_fidelity
     return {name: comfy.conds.CONDRegular(tensor) for name, tensor in tensors.items()}
 
 
@@ -131,11 +135,11 @@ def take_from(keywords: dict) -> dict:
 
 def keywords_at(sigma: torch.Tensor, conditions: dict, model_sampling) -> dict:
     """The forward pass' keywords at noise levels `sigma` [B]; none before the start, so that nothing is spent there."""
-    if not conditions or (sigma > conditions[START]).any():
+    if not conditions or (START in conditions and (sigma > conditions[START]).any()):
         return {}
     noisy = model_sampling.noise_scaling(sigma, conditions[NOISE], conditions[LATENT])
     keywords = {name: conditions[name].squeeze(2) for name in HINTS if name in conditions}
     keywords[LATENT] = model_sampling.calculate_input(sigma, noisy).squeeze(2)
-    if conditions[OWN_SHARE].any():
+    if OWN_SHARE in conditions and conditions[OWN_SHARE].any():
         keywords[OWN_SHARE] = conditions[OWN_SHARE]
     return keywords

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_management import cast_to_device
 
 from .. import checkpoint
 from ..canvas import same_aspect
@@ -247,7 +248,8 @@ class ColorizeModel(comfy.model_base.BaseModel):
             inside = (t <= start) & (t >= end)
             c_crossattn = c_crossattn * inside[:, None, None]
         if REFERENCE_STRENGTH in transformer_options:
-            kwargs["reference_strength"] = torch.tensor(transformer_options[REFERENCE_STRENGTH], device=x.device)
+            strengths = torch.tensor(transformer_options[REFERENCE_STRENGTH])
+            kwargs["reference_strength"] = cast_to_device(strengths, x.device, strengths.dtype)  # does not wait for it
         kwargs |= injection.keywords_at(t, injection.take_from(kwargs), self.model_sampling)
         return super()._apply_model(x, t, c_concat, c_crossattn, control, transformer_options, **kwargs)
 

@@ -113,6 +113,13 @@ def tiny_clip(models_dir, golden_clip) -> str:
     return golden_clip.name
 
 
+@pytest.fixture(scope="module")
+def model(pack, host, tiny_checkpoint):
+    """The small golden model as LoadCheckpoint gives it."""
+    with torch.inference_mode():
+        return host.NODE_CLASS_MAPPINGS["ColorizeDiffusion_LoadCheckpoint"].execute(tiny_checkpoint).result[0]
+
+
 class Capture:
     """An output node that keeps the value it is given, for the test to look at."""
 

@@ -10,12 +10,6 @@ WIDTH = 64  # of a token
 SELF_ATTENTIONS = 16
 
 
-@pytest.fixture(scope="module")
-def model(pack, host, tiny_checkpoint):
-    with torch.inference_mode():
-        return host.NODE_CLASS_MAPPINGS["ColorizeDiffusion_LoadCheckpoint"].execute(tiny_checkpoint).result[0]
-
-
 def rand(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -358,7 +352,7 @@ def test_conditions_have_no_picture_sized_map_that_a_tiler_would_cut(pack, model
 
     core = pack.colorize_core
     injection = core.host.injection.Injection(
-        rand(1, 4, SIZE, SIZE), core.canvas.Sketch(-torch.ones(1, 3, 64, 64)), 0.5, 1.0, 0.0
+        rand(1, 4, SIZE, SIZE), core.canvas.Sketch(-torch.ones(1, 3, 64, 64)), 0.5, 1.0, 0.5
     )
     cond = comfy.sampler_helpers.convert_cond(condition()[0])[0] | {core.host.injection.INJECTION: injection}
     conds = model.model.extra_conds(**cond, noise=torch.zeros(1, 4, SIZE, SIZE), device=torch.device("cpu"), seed=1)

@@ -11,12 +11,6 @@ SIZE = 8  # of the latent
 WIDTH = 64  # of a token
 
 
-@pytest.fixture(scope="module")
-def model(pack, host, tiny_checkpoint):
-    with torch.inference_mode():
-        return host.NODE_CLASS_MAPPINGS["ColorizeDiffusion_LoadCheckpoint"].execute(tiny_checkpoint).result[0]
-
-
 def rand(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
@@ -144,6 +138,26 @@ def test_colorize_is_guider_and_sampler_custom_advanced_bit_for_bit(
 
 def test_reference_guidance_alone_is_the_stock_sampler_with_that_cfg(colorize, ksampler):
     assert torch.equal(colorize(), ksampler())
+
+
+@pytest.mark.parametrize(("guidances", "rows"), [((1.0, 1.0), 1), ((4.0, 1.0), 2), ((1.0, 2.0), 2), ((4.0, 2.0), 3)])
+def test_a_guidance_of_1_costs_nothing(model, colorize, guidances, rows):
+    seen = []
+
+    def count(apply_model, arguments):
+        seen.append(len(arguments["input"]))
+        return apply_model(arguments["input"], arguments["timestep"], **arguments["c"])
+
+    counted = model.clone()
+    counted.set_model_unet_function_wrapper(count)
+    settings = {"steps": 1, "reference_guidance": guidances[0], "sketch_guidance": guidances[1]}
+    colorize(model=counted, **settings)
+    assert sum(seen) == rows
+
+    seen.clear()
+    counted.set_model_sampler_post_cfg_function(lambda args: args["denoised"], disable_cfg1_optimization=True)
+    colorize(model=counted, **settings)
+    assert sum(seen) == max(rows, 2)  # the patch asks for an unconditional
 
 
 def test_every_input_counts(colorize, tokens, sketch):
