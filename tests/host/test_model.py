@@ -189,6 +189,24 @@ def test_a_weight_of_another_shape_is_named(load, golden_state_dict, bent):
         load(golden_state_dict | {bent: weight[:-1].clone()}, "bent.safetensors")
 
 
+def test_what_a_file_must_hold_is_the_same_where_the_host_makes_weights_late(pack, golden_state_dict, monkeypatch):
+    """With dynamic memory its Linear has none until the file is loaded."""
+    import comfy.memory_management
+    import comfy.ops
+
+    core = pack.colorize_core
+    config = core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny"))
+    shapes = []
+    for late in (False, True):
+        monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", late)
+        unet = core.host.model.ColorizeUNet(**config, device="meta", operations=comfy.ops.disable_weight_init)
+        assert (unet.time_embed[0].weight is None) == late
+        shapes.append({key: tuple(shape) for key, shape in core.host.load.weight_shapes(unet).items()})
+    assert shapes[0] == shapes[1]
+    published = core.checkpoint.from_published_keys(golden_state_dict)
+    assert shapes[0] == {key: tuple(value.shape) for key, value in published.items()}
+
+
 # What the model is
 
 
