@@ -1,0 +1,62 @@
+"""The model in demo/: small, read rightly by every loader, and it colours what it has not seen."""
+
+import importlib
+import shutil
+from pathlib import Path
+
+import comfy.model_base
+import numpy as np
+import pytest
+import torch
+
+DEMO = Path(__file__).parents[2] / "demo"
+CHECKPOINT, CLIP = "colorize-demo.safetensors", "clip-demo.safetensors"
+PAIRS, UNSEEN_SEED, SIZE = 6, 11, 128
+
+
+@pytest.fixture(scope="module")
+def demo_files(models_dir):
+    shutil.copy(DEMO / CHECKPOINT, models_dir / "checkpoints")
+    shutil.copy(DEMO / CLIP, models_dir / "clip_vision")
+
+
+@pytest.fixture
+def training(pack):
+    """`training("data")` is a module of the demo's training."""
+    return lambda name: importlib.import_module(f"{pack.__name__}.colorize_core.training.demo.{name}")
+
+
+def test_its_files_are_small():
+    assert sum(path.stat().st_size for path in DEMO.iterdir()) <= 12 * 2**20
+
+
+def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, core_node):
+    model, _ = node("LoadCheckpoint").execute(CHECKPOINT).result
+    assert model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
+    loaded = core_node("CheckpointLoaderSimple")(ckpt_name=CHECKPOINT)[0]
+    assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
+
+
+def test_background_and_hair_of_unseen_figures_take_the_references_colours(demo_files, node, training):
+    figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+    partner = np.arange(2 * PAIRS) ^ 1
+    model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
+    clip_vision, _ = node("LoadCLIP").execute(CLIP).result
+    reference = torch.from_numpy(pictures.color[partner]) / 255
+    drawing = torch.from_numpy(pictures.sketch)[..., None].expand(-1, -1, -1, 3) / 255
+    (tokens,) = node("EncodeReference").execute(clip_vision, reference).result
+    canvas, latent = node("PrepareSketch").execute(drawing, SIZE, SIZE, "black lines on white", 2 * PAIRS).result
+    (sketch,) = node("EncodeSketch").execute(canvas, 1.0).result
+    sampler = node("Sampler")
+    (latent,) = sampler.execute(model, tokens, sketch, latent, 0, 12, 3.0, 1.0, "dpmpp_2m", "karras", 1.0).result
+    result = vae.decode(latent["samples"]).mul(255).numpy()
+
+    def hits(region):
+        table, index = figures.COLORS[region], figures.REGIONS[region]
+        medians = [
+            np.median(image[regions == index], axis=0) for image, regions in zip(result, pictures.regions, strict=True)
+        ]
+        nearest = [min(table, key=lambda name: np.square(color - table[name]).sum()) for color in medians]
+        return np.mean([name == words.get(region) for name, words in zip(nearest, pictures.words, strict=True)])
+
+    assert hits("background") >= 0.8 and hits("hair") >= 0.6
