@@ -4,7 +4,6 @@ import importlib
 import shutil
 from pathlib import Path
 
-import comfy.model_base
 import numpy as np
 import pytest
 import torch
@@ -30,11 +29,15 @@ def test_its_files_are_small():
     assert sum(path.stat().st_size for path in DEMO.iterdir()) <= 12 * 2**20
 
 
-def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, core_node):
+def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, models_dir):
+    import comfy.model_base
+    import comfy.sd
+
     model, _ = node("LoadCheckpoint").execute(CHECKPOINT).result
-    assert model.model.model_type == comfy.model_base.ModelType.V_PREDICTION
-    loaded = core_node("CheckpointLoaderSimple")(ckpt_name=CHECKPOINT)[0]
-    assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
+    path = str(models_dir / "checkpoints" / CHECKPOINT)
+    stock = comfy.sd.load_checkpoint_guess_config(path, output_vae=False, output_clip=False)[0]
+    for loaded in (model, stock):
+        assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
 
 
 def test_background_and_hair_of_unseen_figures_take_the_references_colours(demo_files, node, training):

@@ -26,7 +26,7 @@ SMALL, LARGE = 64, 128  # sides of the pictures, in pixels
 AUTOENCODER_STEPS = 2400
 CLIP_STEPS = 700
 SMALL_STEPS, SMALL_BATCH = 1000, 64
-LARGE_STEPS, LARGE_BATCH = 1000, 16
+LARGE_STEPS, LARGE_BATCH = 900, 16
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
