@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import comfy.model_patcher
-import comfy.sd
 import numpy as np
 import torch
-from comfy.clip_vision import ClipVisionModel
 from PIL import Image
 
 from ... import manipulation
@@ -31,10 +29,12 @@ SHEET_ROWS = 12
 
 @dataclass(frozen=True)
 class Demo:
-    model: comfy.model_patcher.ModelPatcher
-    vae: comfy.sd.VAE
-    clip_vision: ClipVisionModel
-    clip: comfy.sd.CLIP
+    """The host's MODEL, VAE, CLIP_VISION and CLIP of the files in demo/."""
+
+    model: Any
+    vae: Any
+    clip_vision: Any
+    clip: Any
 
 
 def load(files: Path) -> Demo:
