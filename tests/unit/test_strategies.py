@@ -1,6 +1,7 @@
 import torch
 
-from colorize_core.training.strategies import cumulative_alphas, drop_tokens, noise_tokens, token_noise_level
+from colorize_core.training.diffusion import cumulative_alphas
+from colorize_core.training.strategies import drop_tokens, noise_tokens, token_noise_level
 
 
 def test_the_noise_on_tokens_is_the_published_one(golden):

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from ...checkpoint import Config
-from ..strategies import STEPS, cumulative_alphas, drop_tokens, noise_tokens
+from ..diffusion import STEPS, cumulative_alphas
+from ..strategies import drop_tokens, noise_tokens
 
 CONFIG = Config(
     version="v1",
