@@ -9,7 +9,7 @@ that metadata; a `v_pred` key (v); a table of published names; a word of the fil
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,6 +36,8 @@ PUBLISHED_PREDICTION = {
     "mult-newft": "eps",
     "switch-eps": "eps",
     "v2-full": "v",
+    "v2-1_768-ema-pruned": "v",  # Stable Diffusion 2.1
+    "v2-1_768-nonema-pruned": "v",
 }
 PREDICTION_WORDS = {"eps": "eps", "v": "v", "vpred": "v"}
 
@@ -59,6 +61,31 @@ class Config:
     context_dim: int
     num_head_channels: int
     use_linear_in_transformer: bool
+
+
+def v1_config(
+    prediction: str = "eps",
+    model_channels: int = 320,
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4),
+    context_dim: int = 1024,
+    num_head_channels: int | None = None,
+) -> Config:
+    """A v1 model, by default in its published size; `context_dim` is the width of the CLIP's tokens."""
+    return Config(
+        version="v1",
+        prediction=prediction,
+        in_channels=4,
+        out_channels=4,
+        model_channels=model_channels,
+        channel_mult=tuple(channel_mult),
+        num_res_blocks=(2, 2, 2, 2),
+        transformer_depth=(1, 1, 1, 1, 1, 1, 0, 0),
+        transformer_depth_middle=1,
+        transformer_depth_output=(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
+        context_dim=context_dim,
+        num_head_channels=num_head_channels or head_channels(model_channels),
+        use_linear_in_transformer=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -87,6 +114,22 @@ def from_published_keys(checkpoint: dict) -> dict:
     """
     unet = {key.removeprefix(UNET_PREFIX): value for key, value in checkpoint.items() if key.startswith(UNET_PREFIX)}
     return unet | {key: value for key, value in checkpoint.items() if key.startswith(ENCODER_PREFIX)}
+
+
+def vae_weights(checkpoint: dict) -> dict:
+    """The VAE's weights in published keys, from a checkpoint or a VAE's own file; none if there is no VAE in it."""
+    if "decoder.conv_in.weight" in checkpoint:
+        return {VAE_PREFIX + key: value for key, value in checkpoint.items()}
+    return {key: value for key, value in checkpoint.items() if key.startswith(VAE_PREFIX)}
+
+
+def file_contents(config: Config, unet: dict, vae: dict) -> tuple[dict, dict[str, str]]:
+    """Weights and metadata of a published file, from the denoiser's own state dict and a VAE in published keys."""
+    weights = to_published_keys(unet) | vae
+    if config.prediction == "v":
+        weights["v_pred"] = torch.tensor([])  # by this key any loader of Stable Diffusion knows
+    told = {"prediction": config.prediction, "num_head_channels": config.num_head_channels}
+    return weights, {METADATA_KEY: json.dumps(told)}
 
 
 def head_channels(model_channels: int) -> int:
@@ -141,7 +184,32 @@ def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Co
             "used so far: choose a v1 file, such as mult-eps-ft.safetensors."
         )
 
+    prediction = detect_prediction(checkpoint, version, name, metadata)
+    return _denoiser(from_published_keys(checkpoint), name, version, prediction, _told(metadata, name))
+
+
+def from_stable_diffusion(checkpoint: StateDict, name: str) -> tuple[Config, dict]:
+    """The denoiser of a Stable Diffusion 2 checkpoint as a v1 model: what it lacks is the sketch encoder.
+
+    Its transformers' linear projections [C,C] become convolutions [C,C,1,1], which compute the same. ValueError for
+    any other Stable Diffusion: heads, conditions or channels differ.
+    """
     unet = from_published_keys(checkpoint)
+    projections = {key: value for key, value in unet.items() if key.endswith(("proj_in.weight", "proj_out.weight"))}
+    is_linear = any(value.ndim == 2 for value in projections.values())
+    text_alone = "label_emb.0.0.weight" not in unet and _shape(unet, "input_blocks.0.0.weight", name)[1] == 4
+    if not is_linear or not text_alone:
+        raise ValueError(
+            f"{name} is a Stable Diffusion checkpoint, but none of version 2 or 2.1 for text to image, the only ones "
+            "that a colorizer can start from: take v2-1_512-ema-pruned.safetensors."
+        )
+    config = _denoiser(unet, name, "v1", detect_prediction(checkpoint, "v1", name), {})
+    unet |= {key: value[:, :, None, None] for key, value in projections.items()}
+    return replace(config, use_linear_in_transformer=False), unet
+
+
+def _denoiser(unet: StateDict, name: str, version: str, prediction: str, told: dict) -> Config:
+    """The configuration of a denoiser from its own state dict, its version, its prediction and what its file tells."""
     inputs, outputs = _count(unet, "input_blocks."), _count(unet, "output_blocks.")
     if inputs != HINT_BLOCKS[-1] + 1:
         raise ValueError(
@@ -153,7 +221,7 @@ def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Co
     attention = "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
     return Config(
         version=version,
-        prediction=detect_prediction(checkpoint, version, name, metadata),
+        prediction=prediction,
         in_channels=in_channels,
         out_channels=_shape(unet, "out.2.weight", name)[0],
         model_channels=model_channels,
@@ -165,7 +233,7 @@ def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Co
             _count(unet, f"output_blocks.{i}.1.transformer_blocks.") for i in reversed(range(outputs))
         ),
         context_dim=_shape(unet, attention, name)[1],
-        num_head_channels=_head_channels(_told(metadata, name), model_channels, name),
+        num_head_channels=_head_channels(told, model_channels, name),
         use_linear_in_transformer=len(_shape(unet, "middle_block.1.proj_in.weight", name)) == 2,
     )
 
@@ -176,8 +244,8 @@ def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
     levels = range(_count(vae, "encoder.down."))
     return AutoencoderConfig(
         ch=ch,
-        ch_mult=tuple(_shape(vae, f"encoder.down.{i}.block.0.conv1.weight", name)[0] // ch for i in levels),
-        num_res_blocks=_count(vae, "encoder.down.0.block."),
+        ch_mult=tuple(_shape(vae, f"decoder.up.{i}.block.0.conv1.weight", name)[0] // ch for i in levels),
+        num_res_blocks=_count(vae, "decoder.up.0.block.") - 1,  # a decoder's level has one more than the encoder's
         z_channels=_shape(vae, "decoder.conv_in.weight", name)[1],
         embed_dim=_shape(vae, "post_quant_conv.weight", name)[1],
     )

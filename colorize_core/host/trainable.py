@@ -1,14 +1,45 @@
-"""The host's own networks built for training: float32, initialised, with gradients."""
+"""The host's own networks built for training: float32, with gradients; initialised, or from a file's weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import comfy.ops
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from torch import nn
 
-from ..checkpoint import Config
-from .model import ColorizeUNet, unet_arguments
+from .. import checkpoint
+from .files import read_state_dict
+from .load import require_weights
+from .model import HINT_NAMES, ColorizeUNet, unet_arguments
 
 INITIALISED = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
+HINT_LAYERS = ("zero_layer.0", "zero_blocks.0.0", "zero_blocks.1.0", "zero_blocks.2.0", "zero_blocks.3.0")
+
+
+class Colorizer(nn.Module):
+    """Sketch encoder and denoiser as one module, which is what is trained.
+
+    `forward` takes a noisy latent [B,4,h,w], timesteps [B] of 0..999, tokens [B,N,D] and a sketch [B,3,8h,8w] in
+    -1..1, white lines on black; it gives eps or v [B,4,h,w].
+    """
+
+    def __init__(self, unet: ColorizeUNet):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, noisy, t, tokens, sketch):
+        hints = self.unet.control_encoder(sketch)
+        return self.unet(noisy, t, context=tokens, **dict(zip(HINT_NAMES, hints, strict=True)))
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from: a denoiser, its configuration, and the VAE of its file in published keys, or {}."""
+
+    config: checkpoint.Config
+    unet: ColorizeUNet
+    vae: dict[str, torch.Tensor]
 
 
 def initialise(module: nn.Module, zero: tuple[str, ...] = ()) -> nn.Module:
@@ -31,7 +62,33 @@ def build_autoencoder(ddconfig: dict) -> AutoencoderKL:
     return initialise(autoencoder)
 
 
-def build_unet(config: Config) -> ColorizeUNet:
+def build_unet(config: checkpoint.Config) -> ColorizeUNet:
     """The denoiser with its sketch encoder; its residual branches and its output start at zero."""
-    unet = ColorizeUNet(**unet_arguments(config), device="cpu", operations=comfy.ops.disable_weight_init)
-    return initialise(unet, zero=("out_layers.3", "proj_out", "out.2"))
+    return initialise(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
+
+
+def load_start(path: str) -> Start:
+    """The model of a published ColorizeDiffusion file, or of a Stable Diffusion 2 checkpoint with a new sketch encoder.
+
+    The hints of a new encoder are zero, so that training starts at what the file computes. ValueError names a file of
+    another kind, or an incomplete one, and says what is wrong with it.
+    """
+    name = Path(path).name
+    state_dict, metadata = read_state_dict(path)
+    is_plain = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
+    if is_plain and checkpoint.detect_version(state_dict) is None:
+        config, weights = checkpoint.from_stable_diffusion(state_dict, name)
+        unet = _empty_unet(config)
+        encoder = initialise(unet.control_encoder, zero=HINT_LAYERS).state_dict()
+        weights |= {checkpoint.ENCODER_PREFIX + key: value for key, value in encoder.items()}
+    else:
+        config = checkpoint.detect(state_dict, name, metadata)
+        weights = checkpoint.from_published_keys(state_dict)
+        unet = _empty_unet(config)
+    require_weights(unet, weights, "", name)
+    unet.load_state_dict(weights, strict=False)  # a file may hold more than the model
+    return Start(config, unet.requires_grad_(True).float(), checkpoint.vae_weights(state_dict))
+
+
+def _empty_unet(config: checkpoint.Config) -> ColorizeUNet:
+    return ColorizeUNet(**unet_arguments(config), device="cpu", operations=comfy.ops.disable_weight_init)
