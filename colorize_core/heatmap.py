@@ -69,7 +69,7 @@ def draw_grid(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
 
 def legend(thresholds: list[float], width: int) -> torch.Tensor:
     """A strip [h,width,3] in 0..1 of the five colours with the four thresholds from which the upper ones begin."""
-    labels = [f"<{thresholds[0]:.2f}"] + [f"{threshold:.2f}" for threshold in thresholds]
+    labels = [f"to {thresholds[0]:.2f}"] + [f"{threshold:.2f}" for threshold in thresholds]
     font_size = min(max(width // 20, 9), 28)
     font = ImageFont.load_default(font_size)
     height = font_size * 3 // 2
