@@ -146,7 +146,7 @@ def _archive(path: Path, process: int) -> ZipFile:
 
 
 def _hidden(file: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in file.split("/"))
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(file).parts)
 
 
 class PictureFolder:

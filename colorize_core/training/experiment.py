@@ -113,13 +113,13 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment of the YAML file `path`, with `overrides` such as "training.steps=10" (see `with_overrides`)."""
     check_file("experiment", path)
     try:
-        mapping = yaml.load(path.read_text(encoding="utf-8"), _Loader) or {}
+        mapping = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         return from_mapping(Experiment, with_overrides(mapping, overrides), path.resolve().parent)
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def with_overrides(mapping: Mapping, overrides: Iterable[str]) -> dict:
+def with_overrides(mapping: Mapping | None, overrides: Iterable[str]) -> Mapping | None:
     """A copy of `mapping` with the values of "section.key=value" in it, written as in YAML."""
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -130,10 +130,11 @@ def with_overrides(mapping: Mapping, overrides: Iterable[str]) -> dict:
 
 
 def _with(mapping: Any, keys: list[str], value: Any, override: str) -> dict:
-    if not isinstance(mapping, Mapping):
+    if not isinstance(mapping, Mapping | None):
         raise ValueError(f"{override}: leads into {mapping!r}, which has no keys.")
+    mapping = dict(mapping or {})
     first, *rest = keys
-    return dict(mapping) | {first: _with(mapping.get(first) or {}, rest, value, override) if rest else value}
+    return mapping | {first: _with(mapping.get(first), rest, value, override) if rest else value}
 
 
 def from_mapping(kind: type[T], mapping: Any, folder: Path, key: str = "") -> T:
