@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,16 +23,18 @@ MAY_CHANGE = ("steps", "save_every", "tensorboard")  # a run can go on with othe
 class Settings:
     """How a model is trained. Raises ValueError for numbers out of range.
 
-    `schedule` is one of transformers' names ("constant", "constant_with_warmup", "linear", "cosine", ...);
-    "warmup_stable_decay" falls linearly to zero over the last half. `ema` is the decay of the weights' moving average.
+    `schedule` is one of transformers'; "warmup_stable_decay" falls linearly to zero over the last half of the steps.
+    `ema` is the decay of the weights' moving average.
     """
 
     steps: int
     learning_rate: float = 1e-5
     warmup_steps: int = 0
-    schedule: str = "constant_with_warmup"
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine", "warmup_stable_decay"] = (
+        "constant_with_warmup"
+    )
     accumulation: int = 1  # a step's batch is computed in this many parts by each process
-    mixed_precision: str = "no"  # or "bf16", "fp16"
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     ema: float = 0.999
     clip_norm: float = 1.0
     weight_decay: float = 0.01
@@ -42,11 +44,11 @@ class Settings:
     tensorboard: bool = False
 
     def __post_init__(self):
-        for name in ("steps", "accumulation", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: it must be at least 1.")
+        for name, least in (("steps", 1), ("warmup_steps", 0), ("accumulation", 1), ("save_every", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: is {getattr(self, name)}; allowed is {least} or more.")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}: it must be at least 0 and below 1.")
+            raise ValueError(f"ema: is {self.ema}; allowed is 0 or more, below 1.")
 
 
 def train(
