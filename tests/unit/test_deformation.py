@@ -177,3 +177,8 @@ def test_a_setting_out_of_range_is_an_error_that_names_it(setting):
 
 def test_a_reference_too_small_to_shuffle_is_fine_when_nothing_is_shuffled():
     assert deform(noise(1, 3, 3), Deformation(shuffle=0, patches=4), seeded()).shape == (1, 3, 3, 3)
+
+
+def test_what_lies_outside_the_picture_is_its_reflection_and_not_grey():
+    white = torch.ones(8, 3, 16, 24)
+    assert torch.allclose(deform(white, EVERYTHING, seeded()), white, atol=1e-5)
