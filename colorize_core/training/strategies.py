@@ -94,18 +94,10 @@ def token_noise_level(t: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tens
     return kept.sqrt(), (1 - kept).sqrt()
 
 
-def noise_tokens(
-    tokens: torch.Tensor, t: torch.Tensor, alphas: torch.Tensor, noise: torch.Tensor | None = None
-) -> torch.Tensor:
+def noise_tokens(tokens: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
     """Noisy training: alpha_t tokens + beta_t noise, for `tokens` [B,N,D] and the picture's own timesteps [B]."""
     alpha, beta = (level[:, None, None] for level in token_noise_level(t, alphas))
-    return alpha * tokens + beta * (torch.randn_like(tokens) if noise is None else noise)
-
-
-def drop_tokens(tokens: torch.Tensor, rate: float) -> torch.Tensor:
-    """Dropping: each reference of the batch becomes zeros with probability `rate`."""
-    kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= rate
-    return tokens * kept
+    return alpha * tokens + beta * noise
 
 
 def colorizer_loss(
@@ -129,7 +121,7 @@ def colorizer_loss(
     t = draws.t
     noise = draws.noise + strategy.offset_noise * draws.offset
     noised = (draws.noisy < strategy.noisy_rate)[:, None, None]
-    tokens = torch.where(noised, noise_tokens(tokens, t, alphas, draws.token_noise), tokens)
+    tokens = torch.where(noised, noise_tokens(tokens, draws.token_noise, t, alphas), tokens)
     # Dropped after noising: a dropped reference is zeros, not noise.
     tokens = tokens.masked_fill((draws.drop < strategy.drop_rate)[:, None, None], 0)
     sketch = sketch.masked_fill((draws.sketch_drop < strategy.sketch_drop_rate)[:, None, None, None], EMPTY_SKETCH)
