@@ -154,4 +154,4 @@ def loss(model: CLIP, pictures: Pictures, rng: np.random.Generator) -> torch.Ten
     whole = ((tokens[:, 0] @ phrases.T / PRESENT - shown).square() * (1 + 4 * shown)).sum(-1).mean()
     other = other_colors().to(device)
     apart = ((phrases @ phrases.T) * other).square().sum() / other.sum()
-    return 0.3 * contrast + local + 0.3 * whole + 3 * apart
+    return 0.3 * contrast + local + whole + 3 * apart

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ...checkpoint import Config
-from ..diffusion import STEPS, cumulative_alphas
-from ..strategies import drop_tokens, noise_tokens
+from ..diffusion import cumulative_alphas
+from ..strategies import Strategy, colorizer_loss, draw
 
 CONFIG = Config(
     version="v1",
@@ -28,13 +28,10 @@ CONFIG = Config(
     num_head_channels=16,
     use_linear_in_transformer=False,
 )
+STRATEGY = Strategy(drop_rate=0.35, noisy_rate=0.5, sketch_drop_rate=0.1, offset_noise=0.05)
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
-DROPPED_REFERENCE = 0.35
-NOISY = 0.5
-DROPPED_SKETCH = 0.1
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
 KEPT_TOKENS = 96  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
-OFFSET_NOISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,32 +43,18 @@ class Encoded:
     tokens: np.ndarray
 
 
-def loss(unet: nn.Module, data: Encoded, batch: int, rng: np.random.Generator) -> torch.Tensor:
-    """Squared error of the predicted velocity."""
-    device = next(unet.parameters()).device
+def loss(model: nn.Module, data: Encoded, batch: int, rng: np.random.Generator) -> torch.Tensor:
+    """The loss of `STRATEGY` on a batch; `model` is a Colorizer."""
+    device = next(model.parameters()).device
     picks = rng.integers(len(data.latent), size=batch)
     partners = np.where(rng.random(batch) < OWN_REFERENCE, picks, picks ^ 1)
+    local = 1 + rng.permutation(data.tokens.shape[1] - 1)[:KEPT_TOKENS]
+    kept = np.array([0]) if rng.random() < CLS_BATCHES else local
 
-    def tensor(values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(values).to(device).float()
-
-    sketch = 1 - tensor(data.sketch[picks]).div(127.5)[:, None].expand(-1, 3, -1, -1)
-    blank = torch.rand(batch, 1, 1, 1, device=device) < DROPPED_SKETCH
-    hints = unet.control_encoder(torch.where(blank, -torch.ones_like(sketch), sketch))
-
-    if rng.random() < CLS_BATCHES:
-        tokens = tensor(data.tokens[partners, :1])
-    else:
-        kept = 1 + rng.permutation(data.tokens.shape[1] - 1)[:KEPT_TOKENS]
-        tokens = tensor(data.tokens[partners[:, None], kept])
-    t = torch.randint(0, STEPS, (batch,), device=device)
+    arrays = data.latent[picks], data.sketch[picks], data.tokens[partners[:, None], kept]
+    latent, sketch, tokens = (torch.from_numpy(values).to(device).float() for values in arrays)
+    white_on_black = 1 - sketch.div(127.5)[:, None].expand(-1, 3, -1, -1)
+    seeds = torch.from_numpy(rng.integers(1 << 62, size=batch))
+    draws = draw(seeds, latent.shape, tokens.shape, device)
     alphas = cumulative_alphas().to(device)
-    noisy = torch.rand(batch, 1, 1, device=device) < NOISY
-    tokens = drop_tokens(torch.where(noisy, noise_tokens(tokens, t, alphas), tokens), DROPPED_REFERENCE)
-
-    latent = tensor(data.latent[picks])
-    noise = torch.randn_like(latent) + OFFSET_NOISE * torch.randn(*latent.shape[:2], 1, 1, device=device)
-    alpha, sigma = (level[:, None, None, None] for level in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
-    named = {f"hint_{k}": hint for k, hint in enumerate(hints)}
-    velocity = unet(alpha * latent + sigma * noise, t, context=tokens, **named)
-    return (velocity - (alpha * noise - sigma * latent)).square().mean()
+    return colorizer_loss(model, latent, white_on_black, tokens, draws, STRATEGY, CONFIG.prediction, alphas)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .figures import random_palette, random_pose, render
+from .figures import random_palette, random_pose, random_style, render
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Pictures:
         return len(self.color)
 
 
-def draw(pairs: int, seed: int, size: int, line_width: float = 1.5) -> Pictures:
+def draw(pairs: int, seed: int, size: int) -> Pictures:
     """`pairs` pairs of pictures `size` pixels square; at any size a seed gives the same figures."""
     figures = []
     for pair in range(pairs):
         rng = np.random.default_rng((seed, pair))
         palette = random_palette(rng)
-        figures += [render(palette, random_pose(rng), size, line_width) for _ in range(2)]
+        figures += [render(palette, random_pose(rng), random_style(rng), size) for _ in range(2)]
     arrays = (np.stack([getattr(f, name) for f in figures]) for name in ("color", "sketch", "regions"))
     return Pictures(*arrays, words=[f.words for f in figures])
 

@@ -15,15 +15,17 @@ from ...host.conditions import build_conditioning
 from ...host.guider import build_guider, sample
 from ...host.load import load_checkpoint
 from ...tokens import ReferenceTokens
+from ..metrics import line_fidelity, region_color_error
 from .clip import REGION_OF_NOUN
 from .data import Pictures, draw
 from .figures import COLORS, REGIONS
 
-PAIRS, SEED, SIZE = 24, 3, 128
+PAIRS, SEED = 24, 3
+SIZES = (128, 256)
 STEPS, GUIDANCE = 20, 3.0
 BATCH = 8
 LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
-EDITED_NOUNS, EDIT_SCALE = ("hair", "shirt"), 8.0
+EDITED_NOUNS, EDIT_SCALE, THRESHOLDS = ("hair", "shirt"), 8.0, (0.5, 0.55, 0.65, 0.95)
 SHEET_ROWS = 12
 
 
@@ -48,13 +50,14 @@ def reference_tokens(demo: Demo, color: np.ndarray) -> ReferenceTokens:
 
 def colorize(demo: Demo, tokens: ReferenceTokens, sketch: np.ndarray, guidance: float = GUIDANCE) -> np.ndarray:
     """Drawings [B,H,W] uint8, black on white, to pictures [B,H,W,3] uint8."""
+    height, width = sketch.shape[1] // 8, sketch.shape[2] // 8
     chunks = np.array_split(np.arange(len(sketch)), -(-len(sketch) // BATCH))
     parts = []
     for chunk in chunks:
         drawing = torch.from_numpy(sketch[chunk])[:, None].expand(-1, 3, -1, -1)
         part = ReferenceTokens(tokens.cls[chunk], tokens.local[chunk])
         conditioning = build_conditioning(part, Sketch(1 - drawing / 127.5, strength=1.0))
-        latent = {"samples": torch.zeros(len(chunk), 4, SIZE // 8, SIZE // 8)}
+        latent = {"samples": torch.zeros(len(chunk), 4, height, width)}
         guider = build_guider(demo.model, *conditioning, guidance, 1.0)
         parts.append(demo.vae.decode(sample(guider, latent, 0, STEPS, "dpmpp_2m", "karras", 1.0)["samples"]))
     return uint8(torch.cat(parts))
@@ -87,38 +90,57 @@ def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[
     return {region: float(np.mean(score)) for region, score in scores.items()}
 
 
-def measure(demo: Demo, output: Path) -> None:
-    """Prints a table of `hits` and saves a sheet: sketch, reference, result, truth.
+def measure(demo: Demo, size: int, output: Path) -> None:
+    """Prints a table of `hits`, colour error and line fidelity, and saves a sheet: sketch, reference, result, truth.
 
-    The pictures through the autoencoder alone are the ceiling; the same results judged by another pair's palette the
-    floor.
+    The pictures through the autoencoder alone are the ceiling; results without a reference the floor.
     """
-    pictures = draw(PAIRS, SEED, SIZE)
+    pictures = draw(PAIRS, SEED, size)
     own = np.arange(2 * PAIRS)
-    partner, stranger = own ^ 1, np.roll(own, 2)
+    partner = own ^ 1
     through_vae = uint8(demo.vae.decode(demo.vae.encode(torch.from_numpy(pictures.color) / 255)))
     tokens = reference_tokens(demo, pictures.color[partner])
-    guided, plain = (colorize(demo, tokens, pictures.sketch, guidance) for guidance in (GUIDANCE, 1.0))
+    nothing = replace(tokens, cls=torch.zeros_like(tokens.cls), local=torch.zeros_like(tokens.local))
+    guided = colorize(demo, tokens, pictures.sketch)
     rows = {
-        "autoencoder alone": hits(through_vae, pictures, own),
-        f"guidance {GUIDANCE:g}": hits(guided, pictures, partner),
-        "guidance 1": hits(plain, pictures, partner),
-        "another palette": hits(guided, pictures, stranger),
+        "autoencoder alone": through_vae,
+        f"guidance {GUIDANCE:g}": guided,
+        "guidance 1": colorize(demo, tokens, pictures.sketch, 1.0),
+        "no reference": colorize(demo, nothing, pictures.sketch, 1.0),
     }
-    lines = [" | ".join(["named-colour hits", *REGIONS])]
-    lines += [" | ".join([name, *(f"{score:.2f}" for score in row.values())]) for name, row in rows.items()]
-    print("\n".join(lines))  # noqa: T201
+    print(" | ".join([f"{size} pixels, colour hits", *REGIONS, "colour error", "line fidelity"]))  # noqa: T201
+    for name, color in rows.items():
+        seen = own if color is through_vae else partner
+        row = [f"{score:.2f}" for score in hits(color, pictures, seen).values()]
+        row += [f"{color_error(color, pictures, seen):.1f}/255", f"{lines(color, pictures):.2f}"]
+        print(" | ".join([name, *row]))  # noqa: T201
     sketches = np.repeat(pictures.sketch[..., None], 3, axis=-1)
-    save_sheet((sketches, pictures.color[partner], guided, pictures.color), output / "demo-sheet.png")
+    save_sheet((sketches, pictures.color[partner], guided, pictures.color), output / f"demo-sheet-{size}.png")
 
 
-def measure_edits(demo: Demo, output: Path) -> None:
+def color_error(color: np.ndarray, pictures: Pictures, seen: np.ndarray) -> float:
+    """How far the regions' colours are from those of pictures `seen` [N], over the regions that both show."""
+    regions = np.where(np.isin(pictures.regions, list(REGIONS.values())), pictures.regions.astype(np.int16), -1)
+    regions = torch.from_numpy(regions)
+    errors = region_color_error(unit(color), unit(pictures.color[seen]), regions, regions[seen])
+    return errors.nanmean().item()
+
+
+def lines(color: np.ndarray, pictures: Pictures) -> float:
+    return line_fidelity(unit(color), 1 - torch.from_numpy(pictures.sketch) / 255).mean().item()
+
+
+def unit(color: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(color).permute(0, 3, 1, 2) / 255
+
+
+def measure_edits(demo: Demo, size: int, output: Path) -> None:
     """Prints what an edit of one region with words does to the result, and saves a sheet for each noun.
 
-    Anchor and enhance, automatic thresholds: "red hair" becomes a random other colour of hair. A hit is a region that
+    Anchor and enhance, published thresholds: "red hair" becomes a random other colour of hair. A hit is a region that
     comes to have the target's name; drift is how far the other regions' colours move.
     """
-    pictures = draw(PAIRS, SEED, SIZE)
+    pictures = draw(PAIRS, SEED, size)
     for noun in EDITED_NOUNS:
         rng = np.random.default_rng(SEED)
         sketched = np.array(
@@ -141,9 +163,9 @@ def measure_edits(demo: Demo, output: Path) -> None:
                     hit.append(nearest_name(now, region) == target)
                 else:
                     drift.append(np.abs(now - was).mean())
-        print(f"{noun} edits: {sum(hit)} of {len(hit)} hit, others drift {np.mean(drift):.0f}/255")  # noqa: T201
+        print(f"{size} pixels, {noun} edits: {sum(hit)} of {len(hit)} hit, others drift {np.mean(drift):.0f}/255")  # noqa: T201
         sketches = np.repeat(sketch[..., None], 3, axis=-1)
-        save_sheet((sketches, pictures.color[sketched + 1], plain, changed), output / f"edit-{noun}-sheet.png")
+        save_sheet((sketches, pictures.color[sketched + 1], plain, changed), output / f"edit-{noun}-sheet-{size}.png")
 
 
 def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], targets: list[str]) -> ReferenceTokens:
@@ -154,7 +176,7 @@ def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], t
         anchor, target = encode_text(demo.clip, [f"{color} {noun}" for color in texts])
         cls, local = tokens.cls[i : i + 1], tokens.local[i : i + 1]
         position = manipulation.positions(manipulation.correlation(local, control))
-        weights = manipulation.position_weights(position, manipulation.auto_thresholds(position))
+        weights = manipulation.position_weights(position, torch.tensor(THRESHOLDS))
         rows.append(manipulation.manipulate_local(cls, local, weights, target, anchor, EDIT_SCALE, enhance=True))
     return replace(tokens, local=torch.cat(rows))
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SUPERSAMPLING = 2
-INK = (24, 18, 28)
+LINE_UNIT = 1 / 128  # of the picture's side
 
 BACKGROUND, HAIR, SKIN, EYES, SHIRT, BOTTOM, PROP, DETAIL, PUPIL = range(9)
 REGIONS = {"background": BACKGROUND, "hair": HAIR, "skin": SKIN, "eyes": EYES, "shirt": SHIRT, "bottom": BOTTOM}
@@ -82,6 +82,21 @@ class Pose:
 
 
 @dataclass(frozen=True)
+class Style:
+    """How a figure is drawn. Widths in 1/128 of the picture's side; `ink` RGB and `pencil` in 0..255.
+
+    `looseness`: how far, in the same unit, the sketch's lines stray from the picture's.
+    """
+
+    line: float
+    sketch_line: float
+    ink: tuple[int, int, int]
+    pencil: int
+    looseness: float
+    looseness_seed: int
+
+
+@dataclass(frozen=True)
 class Figure:
     """`color` [S,S,3] and `sketch` [S,S] (black lines on white) uint8; `regions` [S,S] uint8; the words."""
 
@@ -123,6 +138,17 @@ def random_pose(rng: np.random.Generator) -> Pose:
         gaze=float(rng.uniform(-0.12, 0.12)),
         mouth=int(rng.integers(3)),
         sway=tuple(rng.uniform(-1, 1, 4).tolist()),
+    )
+
+
+def random_style(rng: np.random.Generator) -> Style:
+    return Style(
+        line=float(rng.uniform(0.7, 2.5)),
+        sketch_line=float(rng.uniform(0.7, 2.5)),
+        ink=tuple(rng.integers(5, 60, 3).tolist()),
+        pencil=int(rng.integers(0, 110)),
+        looseness=float(rng.uniform(0, 0.8)),
+        looseness_seed=int(rng.integers(1 << 30)),
     )
 
 
@@ -266,25 +292,27 @@ def visible_words(palette: Palette, pose: Pose, regions: np.ndarray) -> dict[str
     return {nouns[r]: palette.names[r] for r, index in REGIONS.items() if share[index] >= least[r]}
 
 
-def render(palette: Palette, pose: Pose, size: int, line_width: float) -> Figure:
-    """Draws the figure at `size` pixels square with lines of `line_width` pixels."""
+def render(palette: Palette, pose: Pose, style: Style, size: int) -> Figure:
+    """Draws the figure at `size` pixels square."""
     large = size * SUPERSAMPLING
     color = Image.new("RGB", (large, large), palette.rgb["background"])
     sketch = Image.new("L", (large, large), 255)
     regions = Image.new("L", (large, large), BACKGROUND)
-    draws = [ImageDraw.Draw(image) for image in (color, sketch, regions)]
+    draw_color, draw_sketch, draw_regions = (ImageDraw.Draw(image) for image in (color, sketch, regions))
     fills = {index: palette.rgb[region] for region, index in REGIONS.items()}
-    fills |= {PROP: PROP_COLORS[palette.names["background"]], DETAIL: (252, 250, 252), PUPIL: INK}
+    fills |= {PROP: PROP_COLORS[palette.names["background"]], DETAIL: (252, 250, 252), PUPIL: style.ink}
     shapes = [(PROP, points) for points in prop_shapes(pose)]
     shapes += [(region, placed(points, pose)) for region, points in body_shapes(pose)]
-    width = round(line_width * SUPERSAMPLING)
+    width, sketch_width = (max(1, round(w * LINE_UNIT * large)) for w in (style.line, style.sketch_line))
+    rng = np.random.default_rng(style.looseness_seed)
     for region, points in shapes:
-        polygon = [tuple(p) for p in (points * large).tolist()]
-        outline = polygon + polygon[:2]
-        for draw, fill, ink in zip(draws, (fills[region], 255, region), (INK, 0, None), strict=True):
-            draw.polygon(polygon, fill=fill)
-            if ink is not None:
-                draw.line(outline, fill=ink, width=width, joint="curve")
+        polygon = corners(points * large)
+        draw_color.polygon(polygon, fill=fills[region])
+        draw_color.line(polygon + polygon[:2], fill=style.ink, width=width, joint="curve")
+        draw_regions.polygon(polygon, fill=region)
+        strayed = corners((points + rng.uniform(-1, 1, points.shape) * style.looseness * LINE_UNIT) * large)
+        draw_sketch.polygon(strayed, fill=255)
+        draw_sketch.line(strayed + strayed[:2], fill=style.pencil, width=sketch_width, joint="curve")
     region_map = np.asarray(regions)[::SUPERSAMPLING, ::SUPERSAMPLING]
     return Figure(
         color=np.asarray(color.reduce(SUPERSAMPLING)),
@@ -292,3 +320,7 @@ def render(palette: Palette, pose: Pose, size: int, line_width: float) -> Figure
         regions=region_map,
         words=visible_words(palette, pose, region_map),
     )
+
+
+def corners(points: np.ndarray) -> list[tuple[float, float]]:
+    return [tuple(p) for p in points.tolist()]

@@ -1,6 +1,7 @@
 """The stages of the demo training, in order; each reads what the ones before it left in `folder`."""
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -13,68 +14,93 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ...checkpoint import METADATA_KEY, VAE_PREFIX, to_published_keys
-from ...host.trainable import build_autoencoder, build_unet
-from ..loop import train
+from ...host.trainable import Colorizer, build_autoencoder, build_unet
+from ..trainer import Settings, train
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
 from . import vae
-from .data import cached, draw, images
+from .data import Pictures, cached, draw, images
 
 SEED = 1
-PAIRS, LARGE_PAIRS = 4000, 1500
-SMALL, LARGE = 64, 128  # sides of the pictures, in pixels
+PAIRS = {64: 4000, 128: 4000, 192: 2000, 256: 1000}  # how many pairs are drawn, by the side of the picture in pixels
 AUTOENCODER_STEPS = 2400
-CLIP_STEPS = 700
-SMALL_STEPS, SMALL_BATCH = 1000, 64
-LARGE_STEPS, LARGE_BATCH = 900, 16
+CLIP_STEPS = 1400
+SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
+MIXED_STEPS = 4000
+MIXED = ((128, 16, 0.6), (192, 7, 0.25), (256, 4, 0.15))  # its second: side, batch, how often
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
 MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colours nothing else."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+Loss = Callable[[nn.Module, np.random.Generator, int], torch.Tensor]
+
+
+def trained(name: str, model: nn.Module, loss: Loss, steps: int, peak_rate: float, folder: Path) -> nn.Module:
+    """`model` after `steps` of `loss(model, rng, step)`; what a step draws depends on its number alone."""
+    settings = Settings(
+        steps=steps,
+        learning_rate=peak_rate,
+        warmup_steps=100,
+        schedule="warmup_stable_decay",
+        ema=0.998,
+        betas=(0.9, 0.99),
+        save_every=100,
+        seed=SEED,
+    )
+
+    def loss_of(model: nn.Module, step: int) -> torch.Tensor:
+        return loss(model, np.random.default_rng((SEED, step)), step)
+
+    return train(model, itertools.count, loss_of, settings, folder / name)
 
 
 def autoencoder(folder: Path) -> nn.Module:
-    model = build_autoencoder(vae.DDCONFIG).to(DEVICE)
-    small, large = cached(PAIRS, SEED, folder, SMALL), cached(PAIRS, SEED, folder, LARGE)
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        return vae.loss(model, vae.batch(pictures(folder, 128 if step % 4 == 3 else 64), rng))
 
-    def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
-        return vae.loss(model, vae.batch(large if step % 4 == 3 else small, rng).to(DEVICE))
-
-    return train("autoencoder", model, loss, steps=AUTOENCODER_STEPS, peak_rate=2e-3, folder=folder, seed=SEED)
+    return trained("autoencoder", build_autoencoder(vae.DDCONFIG), loss, AUTOENCODER_STEPS, 2e-3, folder)
 
 
 def clip(folder: Path) -> nn.Module:
-    model, pictures = tiny_clip.build().to(DEVICE), cached(PAIRS, SEED, folder, LARGE)
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        return tiny_clip.loss(model, pictures(folder, 256 if step % 4 == 3 else 128), rng)
 
-    def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
-        return tiny_clip.loss(model, pictures, rng)
-
-    return train("clip", model, loss, steps=CLIP_STEPS, peak_rate=1.2e-3, folder=folder, seed=SEED)
+    return trained("clip", tiny_clip.build(), loss, CLIP_STEPS, 1.2e-3, folder)
 
 
 def colorizer(folder: Path) -> nn.Module:
-    model = build_unet(tiny_colorizer.CONFIG).to(DEVICE)
+    data = {size: encoded(folder, size) for size in PAIRS}
 
-    def loss(rng: np.random.Generator, step: int) -> torch.Tensor:
-        if step < SMALL_STEPS:
-            return tiny_colorizer.loss(model, encoded(folder, SMALL, PAIRS), SMALL_BATCH, rng)
-        return tiny_colorizer.loss(model, encoded(folder, LARGE, LARGE_PAIRS), LARGE_BATCH, rng)
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        size, batch = (64, SMALL_BATCH) if step < SMALL_STEPS else mixed(rng)
+        return tiny_colorizer.loss(model, data[size], batch, rng)
 
-    steps = SMALL_STEPS + LARGE_STEPS
-    return train("colorizer", model, loss, steps=steps, peak_rate=1.5e-3, folder=folder, seed=SEED)
+    model = Colorizer(build_unet(tiny_colorizer.CONFIG))
+    return trained("colorizer", model, loss, SMALL_STEPS + MIXED_STEPS, 1.5e-3, folder).unet
+
+
+def mixed(rng: np.random.Generator) -> tuple[int, int]:
+    """Size and batch of a step of the colorizer's second part."""
+    size, batch, _ = MIXED[rng.choice(len(MIXED), p=[share for *_, share in MIXED])]
+    return size, batch
 
 
 @functools.cache
-def encoded(folder: Path, size: int, pairs: int) -> tiny_colorizer.Encoded:
-    """The first `pairs` pairs of a size as latents and tokens; the reference is always shown large."""
-    pictures, shown = cached(PAIRS, SEED, folder, size), cached(PAIRS, SEED, folder, LARGE)
+def pictures(folder: Path, size: int) -> Pictures:
+    return cached(PAIRS[size], SEED, folder, size)
+
+
+def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
+    """The pictures of a size as latents and tokens; the smallest are shown to CLIP at twice their size."""
+    drawn = pictures(folder, size)
+    shown = cached(PAIRS[size], SEED, folder, max(size, 128))
     return tiny_colorizer.Encoded(
-        latent=latents(pictures.color[: 2 * pairs]),
-        sketch=pictures.sketch[: 2 * pairs],
-        tokens=kept(folder / f"tokens-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color))[: 2 * pairs],
+        latent=latents(drawn.color),
+        sketch=drawn.sketch,
+        tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color)),
     )
 
 
@@ -113,7 +139,7 @@ def export(folder: Path) -> None:
     about = {"open_clip_config": json.dumps(tiny_clip.CONFIG), "description": CLIP_NOTE}
     save(towers, DEMO / "clip-demo.safetensors", about)
 
-    pictures = draw(1, EXAMPLE_SEED, EXAMPLE_SIZE, line_width=1.5 * EXAMPLE_SIZE / LARGE)
+    pictures = draw(1, EXAMPLE_SEED, EXAMPLE_SIZE)
     Image.fromarray(pictures.color[0]).save(DEMO / "reference.png")
     Image.fromarray(pictures.sketch[1]).save(DEMO / "sketch.png")
 
@@ -131,5 +157,6 @@ def evaluate(folder: Path) -> None:
 
     with torch.inference_mode():
         demo = evaluation.load(DEMO)
-        evaluation.measure(demo, Path("out"))
-        evaluation.measure_edits(demo, Path("out"))
+        for size in evaluation.SIZES:
+            evaluation.measure(demo, size, Path("out"))
+            evaluation.measure_edits(demo, size, Path("out"))

@@ -1,7 +1,7 @@
 """The demo's autoencoder: Stable Diffusion's layout, one hundredth of its size.
 
-So small a network has one channel in each normalisation group, and left to find a latent it loses colours for long.
-Its latent is therefore prescribed, four numbers for a patch: brightness, two opponent colours, contrast. The encoder
+With hardly more channels than normalisation groups, a network left to find a latent loses colours for long. Its latent
+is therefore prescribed, four numbers for a patch: brightness, two opponent colours, contrast. The encoder
 learns to see them and the decoder to draw from them, each by itself.
 """
 
@@ -13,8 +13,8 @@ from torch import nn
 from .data import Pictures, images
 
 DDCONFIG = {
-    "double_z": True, "z_channels": 4, "resolution": 128, "in_channels": 3, "out_ch": 3, "ch": 32,
-    "ch_mult": [1, 1, 2, 2], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
+    "double_z": True, "z_channels": 4, "resolution": 128, "in_channels": 3, "out_ch": 3, "ch": 64,
+    "ch_mult": [1, 1, 1, 1], "num_res_blocks": 0, "attn_resolutions": [], "dropout": 0.0,
 }  # fmt: skip
 SCALE = 0.18215  # what Stable Diffusion multiplies raw latents by to give them unit variance
 PATCH = 8  # side of the picture / side of the latent
@@ -63,6 +63,7 @@ def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor) -> torch.Te
 
 
 def loss(autoencoder: nn.Module, target: torch.Tensor) -> torch.Tensor:
+    target = target.to(next(autoencoder.parameters()).device)
     latent = prescribed_latent(target)
     seen = autoencoder.encode(target) * SCALE
     drawn = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
