@@ -222,6 +222,7 @@ class ColorizeModel(comfy.model_base.BaseModel):
                 "or prepare the sketch at the picture's size."
             )
 
+    @torch.no_grad()  # where the host trains, a sketch made in inference mode could not be differentiated through
     def encode_sketch(self, pixels, noise, device):
         """Five hints for the latent `noise` [B,4,H,W] of a sketch [b,3,h,w], resized to it; None is a blank one."""
         size = [side * LATENT_DOWNSCALE for side in noise.shape[2:]]
