@@ -5,7 +5,9 @@
     python3 dev.py test [...]      run all tests (arguments go to pytest)
     python3 dev.py serve [...]     ComfyUI in the browser (arguments go to ComfyUI)
     python3 dev.py bench           a step of our model against a step of ComfyUI's own
+    python3 dev.py train FILE      train a model of your own (README, "Train your own")
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
+    python3 dev.py demo-pictures FOLDER   draw pictures to try training on
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
 of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
@@ -144,7 +146,8 @@ def get_comfyui() -> None:
 
 def install_requirements() -> None:
     """Installs what ComfyUI, the pack and the tests need, unless these very lists were installed before."""
-    lists = [COMFYUI / "requirements.txt", ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt"]
+    own = ("requirements.txt", "requirements-train.txt", "tests/requirements.txt")
+    lists = [COMFYUI / "requirements.txt", *(ROOT / name for name in own)]
     wanted = "\n".join([*TORCH, *(path.read_text() for path in lists)])
     stamp = VENV / f"{PACK_NAME}.stamp"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -330,7 +333,23 @@ def train_demo(*arguments: str) -> int:
     return run_python("-m", "colorize_core.training.demo", *arguments, PYTHONPATH=str(COMFYUI))
 
 
-COMMANDS = {"demo": demo, "test": test, "serve": serve, "bench": bench, "train-demo": train_demo}
+def train(*arguments: str) -> int:
+    return run_python("-m", "colorize_core.training", *arguments, PYTHONPATH=str(COMFYUI))
+
+
+def demo_pictures(*arguments: str) -> int:
+    return run_python("-m", "colorize_core.training.demo.pictures", *arguments)
+
+
+COMMANDS = {
+    "demo": demo,
+    "test": test,
+    "serve": serve,
+    "bench": bench,
+    "train": train,
+    "train-demo": train_demo,
+    "demo-pictures": demo_pictures,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -67,16 +67,23 @@ def build_unet(config: checkpoint.Config) -> ColorizeUNet:
     return initialise(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
 
 
-def load_start(path: str) -> Start:
-    """The model of a published ColorizeDiffusion file, or of a Stable Diffusion 2 checkpoint with a new sketch encoder.
+def load_start(path: str, kind: str) -> Start:
+    """The model of a file of ColorizeDiffusion v1 (kind `checkpoint`) or of Stable Diffusion 2 (`stable_diffusion`).
 
-    The hints of a new encoder are zero, so that training starts at what the file computes. ValueError names a file of
-    another kind, or an incomplete one, and says what is wrong with it.
+    The latter gets a new sketch encoder whose hints are zero, so that training starts at what the file computes.
+    ValueError names a file of another kind, or an incomplete one, and says what is wrong with it.
     """
     name = Path(path).name
     state_dict, metadata = read_state_dict(path)
-    is_plain = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
-    if is_plain and checkpoint.detect_version(state_dict) is None:
+    has_denoiser = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
+    is_stable_diffusion = has_denoiser and checkpoint.detect_version(state_dict) is None
+    if is_stable_diffusion and kind != "stable_diffusion":
+        raise ValueError(f"{name} is a Stable Diffusion checkpoint (no sketch encoder): set kind to stable_diffusion.")
+    if kind == "stable_diffusion" and not is_stable_diffusion:
+        raise ValueError(
+            f"{name} is no Stable Diffusion checkpoint: for one of ColorizeDiffusion set kind to checkpoint."
+        )
+    if is_stable_diffusion:
         config, weights = checkpoint.from_stable_diffusion(state_dict, name)
         unet = _empty_unet(config)
         encoder = initialise(unet.control_encoder, zero=HINT_LAYERS).state_dict()

@@ -1,12 +1,32 @@
 """Training in the real host: what it starts from, and that what it saves colours through the nodes."""
 
 import importlib
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
+DEMO = Path(__file__).parents[2] / "demo"
 PREFIX = "model.diffusion_model."
+SIDE = 64
+EXPERIMENT = f"""
+start: {{kind: checkpoint, file: {DEMO / "colorize-demo.safetensors"}}}
+clip: {DEMO / "clip-demo.safetensors"}
+data: {{root: pictures, resolutions: [{SIDE}], batch_size: 2, workers: 0}}
+output: mine
+strategy: {{noisy_rate: 0.5, drop_rate: 0.5, dual_weight: 0.5, sketch_drop_rate: 0.1, offset_noise: 0.05}}
+training: {{steps: 2, learning_rate: 1e-4, accumulation: 2}}
+samples: 1
+"""
+FROM_NOTHING = (
+    "start={kind: nothing, shape: {model_channels: 32, channel_mult: [1, 1, 1, 1], context_dim: 64}}",
+    f"vae={DEMO / 'colorize-demo.safetensors'}",
+    "samples=0",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,14 +36,19 @@ def _inference_mode():
 
 
 @pytest.fixture(scope="module")
-def trainable(pack):
-    return importlib.import_module(f"{pack.__name__}.colorize_core.host.trainable")
+def module(pack):
+    """`module("training.colorizer")` is that module of the pack."""
+    return lambda name: importlib.import_module(f"{pack.__name__}.colorize_core.{name}")
 
 
 @pytest.fixture(scope="module")
-def tiny_config(pack):
-    make = importlib.import_module(f"{pack.__name__}.colorize_core.checkpoint").v1_config
-    return make(model_channels=32, channel_mult=(1, 1, 2, 2), context_dim=48)
+def trainable(module):
+    return module("host.trainable")
+
+
+@pytest.fixture(scope="module")
+def tiny_config(module):
+    return module("checkpoint").v1_config(model_channels=32, channel_mult=(1, 1, 2, 2), context_dim=48)
 
 
 def randomize(module, seed=0):
@@ -35,19 +60,18 @@ def randomize(module, seed=0):
 
 
 @pytest.fixture(scope="module")
-def host_unet(pack, tiny_config):
+def host_unet(module, tiny_config):
     """The host's own UNet in the shape of Stable Diffusion 2.1, small: its transformers' projections are linear."""
     import comfy.ops
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-    model = importlib.import_module(f"{pack.__name__}.colorize_core.host.model")
-    arguments = model.unet_arguments(tiny_config) | {"use_linear_in_transformer": True}
+    arguments = module("host.model").unet_arguments(tiny_config) | {"use_linear_in_transformer": True}
     return randomize(UNetModel(**arguments, device="cpu", operations=comfy.ops.disable_weight_init).float())
 
 
 @pytest.fixture
 def stable_diffusion(host_unet, tiny_vae_state_dict, tmp_path):
-    """`stable_diffusion(**changed)` writes a small checkpoint in the layout of SD 2.1, without what is changed to None."""
+    """`stable_diffusion(**changed)` writes a small checkpoint in SD 2.1's layout, without what is changed to None."""
 
     def write(name="sd.safetensors", **changed):
         weights = {PREFIX + key: value for key, value in host_unet.state_dict().items()} | tiny_vae_state_dict
@@ -60,7 +84,7 @@ def stable_diffusion(host_unet, tiny_vae_state_dict, tmp_path):
 
 
 def test_a_stable_diffusion_2_start_computes_what_the_hosts_own_unet_does(trainable, stable_diffusion, host_unet):
-    start = trainable.load_start(stable_diffusion())
+    start = trainable.load_start(stable_diffusion(), "stable_diffusion")
     latent, tokens = torch.randn(2, 4, 16, 16), torch.randn(2, 5, 48)
     t, sketch = torch.tensor([3, 800]), torch.randn(2, 3, 128, 128)
     with torch.no_grad():
@@ -71,7 +95,7 @@ def test_a_stable_diffusion_2_start_computes_what_the_hosts_own_unet_does(traina
 
 
 def test_only_the_last_layers_of_the_new_sketch_encoder_are_zero_and_all_learn(trainable, stable_diffusion):
-    start = trainable.load_start(stable_diffusion())
+    start = trainable.load_start(stable_diffusion(), "stable_diffusion")
     zero = {name for name, weight in start.unet.control_encoder.named_parameters() if not weight.any()}
     layers = ["zero_layer.0", *(f"zero_blocks.{i}.0" for i in range(4))]
     assert zero == {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
@@ -84,11 +108,11 @@ def test_only_the_last_layers_of_the_new_sketch_encoder_are_zero_and_all_learn(t
 
 
 def test_a_start_brings_the_vae_of_its_file(trainable, stable_diffusion, tiny_vae_state_dict):
-    assert trainable.load_start(stable_diffusion()).vae.keys() == tiny_vae_state_dict.keys()
+    assert trainable.load_start(stable_diffusion(), "stable_diffusion").vae.keys() == tiny_vae_state_dict.keys()
 
 
 def test_a_published_file_starts_as_it_is(trainable, golden_checkpoint, golden_state_dict):
-    start = trainable.load_start(str(golden_checkpoint))
+    start = trainable.load_start(str(golden_checkpoint), "checkpoint")
     saved = start.unet.state_dict()
     assert start.vae == {} and torch.equal(
         saved["control_encoder.model.0.weight"], golden_state_dict["control_encoder.model.0.weight"]
@@ -104,20 +128,127 @@ def test_stable_diffusion_1_is_refused_by_name(trainable, stable_diffusion, host
         if key.endswith(("proj_in.weight", "proj_out.weight"))
     }
     with pytest.raises(ValueError, match=r"sd1\.safetensors is a Stable Diffusion checkpoint, but none of version 2"):
-        trainable.load_start(stable_diffusion("sd1.safetensors", **linear))
+        trainable.load_start(stable_diffusion("sd1.safetensors", **linear), "stable_diffusion")
 
 
 def test_an_inpainting_model_is_refused(trainable, stable_diffusion):
     nine = {f"{PREFIX}input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}
     with pytest.raises(ValueError, match="text to image"):
-        trainable.load_start(stable_diffusion(**nine))
+        trainable.load_start(stable_diffusion(**nine), "stable_diffusion")
 
 
 def test_an_incomplete_start_is_named_with_what_it_lacks(trainable, stable_diffusion):
     with pytest.raises(ValueError, match=r"half\.safetensors lacks 1 of the .* weights, out\.2\.bias"):
-        trainable.load_start(stable_diffusion("half.safetensors", **{f"{PREFIX}out.2.bias": None}))
+        trainable.load_start(stable_diffusion("half.safetensors", **{f"{PREFIX}out.2.bias": None}), "stable_diffusion")
 
 
 def test_another_kind_of_file_is_no_start(trainable, golden_clip):
     with pytest.raises(ValueError, match=r"tiny-clip\.safetensors holds no denoiser"):
-        trainable.load_start(str(golden_clip))
+        trainable.load_start(str(golden_clip), "checkpoint")
+
+
+def test_a_start_of_the_other_kind_says_which_it_is(trainable, stable_diffusion, golden_checkpoint):
+    with pytest.raises(
+        ValueError, match=r"sd\.safetensors is a Stable Diffusion checkpoint .*: set kind to stable_diff"
+    ):
+        trainable.load_start(stable_diffusion(), "checkpoint")
+    with pytest.raises(ValueError, match=r"tiny-eps\.safetensors is no Stable Diffusion checkpoint"):
+        trainable.load_start(str(golden_checkpoint), "stable_diffusion")
+
+
+def test_what_is_saved_starts_again_and_says_what_it_predicts(module, trainable, stable_diffusion, tmp_path):
+    start = trainable.load_start(stable_diffusion("v-pred.safetensors"), "stable_diffusion")
+    randomize(start.unet.control_encoder)
+    path = tmp_path / "any-name.safetensors"
+    module("training.export").save_checkpoint(path, start.config, start.unet.state_dict(), start.vae)
+    again = trainable.load_start(str(path), "checkpoint")
+    assert start.config.prediction == "v" and again.config == start.config and again.vae.keys() == start.vae.keys()
+    saved = again.unet.state_dict()
+    assert all(torch.equal(saved[key], value.half().float()) for key, value in start.unet.state_dict().items())
+    assert list(tmp_path.glob("any-name*")) == [path]
+
+
+@pytest.fixture
+def experiment(module, tmp_path):
+    """`experiment("key=value", ...)`: a short training on four demo pictures in `tmp_path`."""
+    module("training.demo.pictures").write(tmp_path / "pictures", pairs=2, size=SIDE, seed=5)
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
+    return lambda *overrides: module("training.experiment").load(tmp_path / "experiment.yaml", overrides)
+
+
+@pytest.fixture
+def colours(node, core_node, models_dir, tmp_path):
+    """`colours(file)`: the first demo picture as the nodes colour it with that checkpoint, [1,64,64,3]."""
+
+    def image(kind):
+        picture = Image.open(tmp_path / "pictures" / kind / "00000.png").convert("RGB")
+        return torch.from_numpy(np.array(picture))[None] / 255
+
+    def run(file):
+        shutil.copy(file, models_dir / "checkpoints")
+        shutil.copy(DEMO / "clip-demo.safetensors", models_dir / "clip_vision")
+        with torch.inference_mode():
+            model, vae = node("LoadCheckpoint").execute(file.name).result
+            clip_vision, _ = node("LoadCLIP").execute("clip-demo.safetensors").result
+            (tokens,) = node("EncodeReference").execute(clip_vision, image("reference")).result
+            canvas, latent = node("PrepareSketch").execute(image("sketch"), SIDE, SIDE, "auto", 1).result
+            (sketch,) = node("EncodeSketch").execute(canvas, 1.0).result
+            settings = (0, 20, 4.0, 1.0, "dpmpp_2m", "karras", 1.0)
+            (latent,) = node("Sampler").execute(model, tokens, sketch, latent, *settings).result
+            return core_node("VAEDecode")(vae=vae, samples=latent)[0]
+
+    return run
+
+
+def test_a_model_trained_from_a_published_file_colours_through_the_nodes(module, experiment, colours, tmp_path):
+    module("training.colorizer").run(experiment())
+    file = tmp_path / "mine" / "mine.safetensors"
+    start, trained = load_file(DEMO / "colorize-demo.safetensors"), load_file(file)
+    assert trained.keys() == start.keys()
+    moved = {key for key, value in trained.items() if not torch.equal(value, start[key])}
+    assert any(key.startswith("control_encoder.") for key in moved) and any(key.startswith(PREFIX) for key in moved)
+    assert not any(key.startswith("first_stage_model.") for key in moved)
+
+    sheet = np.asarray(Image.open(tmp_path / "mine" / "sheets" / "00000002.png"))
+    assert sheet.shape == (SIDE, 3 * SIDE, 3)
+    result = colours(file)[0].mul(255).numpy()
+    assert np.abs(result - sheet[:, 2 * SIDE :]).mean() < 2  # the sheet shows what the nodes make
+    assert result.std() > 20
+
+
+def test_a_model_trained_from_nothing_colours_through_the_nodes(module, experiment, colours, tmp_path):
+    module("training.colorizer").run(experiment(*FROM_NOTHING))
+    file = tmp_path / "mine" / "mine.safetensors"
+    assert colours(file).isfinite().all()
+    assert not (tmp_path / "mine" / "sheets").exists()
+
+
+def test_training_sees_what_the_nodes_make_of_a_picture(module, experiment, core_node):
+    colorizer = module("training.colorizer")
+    settings = experiment()
+    encoders = colorizer.load_encoders(settings, colorizer.build_start(settings))
+    picture = torch.rand(1, SIDE, SIDE, 3)
+    part = {key: picture.movedim(-1, 1) * 2 - 1 for key in ("color", "reference")}
+    latent, tokens = encoders.encode(part)
+    expected = core_node("VAEEncode")(vae=encoders.vae, pixels=picture)[0]["samples"] * 0.18215
+    torch.testing.assert_close(latent, expected, atol=1e-4, rtol=1e-4)
+    expected = module("host.clip").encode_reference(encoders.clip_vision, picture).local
+    torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-4)
+    assert not latent.requires_grad and not tokens.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((FROM_NOTHING[0], "vae=pictures/color/00000.png"), "00000.png is no model file"),
+        ((FROM_NOTHING[0], f"vae={DEMO / 'clip-demo.safetensors'}"), r"vae: clip-demo\.safetensors holds none"),
+        ((f"clip={DEMO / 'colorize-demo.safetensors'}",), r"colorize-demo\.safetensors is not a CLIP"),
+        (
+            (FROM_NOTHING[0].replace("64", "1024"), FROM_NOTHING[1]),
+            r"clip: the tokens of clip-demo\.safetensors are 64 wide and the model takes 1024",
+        ),
+    ],
+)
+def test_files_that_do_not_fit_are_named(module, experiment, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        module("training.colorizer").run(experiment(*overrides))

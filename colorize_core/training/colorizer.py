@@ -1,0 +1,168 @@
+"""Trains a colorizer as an experiment says: weights, frozen VAE and CLIP, pictures, loss and results put together."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import comfy.latent_formats
+import numpy as np
+import torch
+from accelerate import PartialState
+from PIL import Image
+from torch import nn
+
+from ..checkpoint import v1_config, vae_weights
+from ..host.clip import MissingTower, encode_reference, load_clip
+from ..host.files import read_state_dict
+from ..host.load import MissingVAE, build_vae
+from ..host.trainable import Colorizer, Start, build_unet, load_start
+from . import data, sheet
+from .diffusion import cumulative_alphas
+from .experiment import Experiment
+from .export import save_checkpoint
+from .strategies import colorizer_loss, draw
+from .trainer import train
+
+LATENT_FORMAT = comfy.latent_formats.SD15()
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The host's VAE and CLIP_VISION, frozen: what training sees is what the nodes make of a picture."""
+
+    vae: Any
+    clip_vision: Any
+
+    @torch.no_grad()
+    def encode(self, part: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scaled latents [B,4,h,w] and local tokens [B,N,D] of a part's `color` and `reference`, on their device."""
+        color, reference = (part[key].add(1).div(2).movedim(1, -1) for key in ("color", "reference"))
+        with torch.autocast(color.device.type, enabled=False):
+            latent = LATENT_FORMAT.process_in(self.vae.encode(color))
+            tokens = encode_reference(self.clip_vision, reference).local
+        return latent.to(color), tokens.to(color)
+
+
+def run(experiment: Experiment) -> None:
+    """Trains, and keeps the newest weights as a checkpoint for the nodes in `experiment.output`.
+
+    ValueError names the file or the key of the experiment, what is wrong with it and what to do.
+    """
+    state = PartialState()
+    start = build_start(experiment)
+    encoders = load_encoders(experiment, start)
+    pictures = data.PictureFolder(experiment.data.root)
+    result = experiment.output / f"{experiment.output.name}.safetensors"
+    if state.is_main_process:
+        print_plan(experiment, start, pictures, result)
+
+    def publish(model: nn.Module) -> None:
+        save_checkpoint(result, start.config, model.unet.state_dict(), start.vae)
+
+    def on_save(model: nn.Module, steps: int) -> None:
+        publish(model)
+        if experiment.samples:
+            samples = sheet.choose(pictures, experiment.data, experiment.samples)
+            image = sheet.coloured(result, encoders.vae, encoders.clip_vision, samples)
+            save_sheet(image, experiment.output, steps, experiment.training.tensorboard)
+
+    trained = train(
+        Colorizer(start.unet),
+        batches_of(experiment, pictures, state),
+        loss_of(experiment, start.config.prediction, encoders),
+        experiment.training,
+        experiment.output,
+        on_save,
+    )
+    if state.is_main_process:
+        publish(trained)  # again, for a run that was killed between its last save and this
+        print(f"Done: {result}")  # noqa: T201
+
+
+def build_start(experiment: Experiment) -> Start:
+    """The weights to start from, and the VAE: that of its own file where the experiment names one."""
+    torch.manual_seed(experiment.training.seed)  # what is new starts at random
+    if experiment.start.shape is None:
+        start = load_start(str(experiment.start.file), experiment.start.kind)
+    else:
+        shape = experiment.start.shape
+        config = v1_config("eps", shape.model_channels, shape.channel_mult, shape.context_dim, shape.num_head_channels)
+        start = Start(config, build_unet(config), {})
+    if experiment.prediction != "auto":
+        start = replace(start, config=replace(start.config, prediction=experiment.prediction))
+    if experiment.vae is not None:
+        start = replace(start, vae=vae_weights(read_state_dict(str(experiment.vae))[0]))
+    return start
+
+
+def load_encoders(experiment: Experiment, start: Start) -> Encoders:
+    """ValueError where there is no VAE, no image encoder, or one whose tokens the model does not take."""
+    file = (experiment.vae or experiment.start.file).name
+    vae = build_vae(dict(start.vae), file)
+    if isinstance(vae, MissingVAE):
+        raise ValueError(f"vae: {file} holds none; name the file of one, that of Stable Diffusion 1 or 2 fits.")
+    clip_vision, _ = load_clip(str(experiment.clip))
+    if isinstance(clip_vision, MissingTower):
+        raise ValueError(f"clip: {experiment.clip.name} has no image encoder; name the file of a whole CLIP.")
+    encoders = Encoders(vae, clip_vision)
+    width = encode_reference(clip_vision, torch.zeros(1, 8, 8, 3)).local.shape[-1]
+    if width != start.config.context_dim:
+        raise ValueError(
+            f"clip: the tokens of {experiment.clip.name} are {width} wide and the model takes "
+            f"{start.config.context_dim}; name the CLIP that belongs to the model."
+        )
+    return encoders
+
+
+def batches_of(experiment: Experiment, pictures: data.PictureFolder, state: PartialState) -> Callable[[int], Iterator]:
+    """For `train`: from a step on, this process's parts of the batches."""
+    return lambda step: data.batches(
+        pictures,
+        experiment.data,
+        experiment.deformation,
+        experiment.training.seed,
+        step,
+        state.process_index,
+        state.num_processes,
+        experiment.training.accumulation,
+    )
+
+
+def loss_of(experiment: Experiment, prediction: str, encoders: Encoders) -> Callable[[nn.Module, dict], torch.Tensor]:
+    """For `train`: the loss of a part, all that is random about it drawn by the seeds of its samples."""
+
+    def loss(model: nn.Module, part: dict[str, torch.Tensor]) -> torch.Tensor:
+        latent, tokens = encoders.encode(part)
+        draws = draw(part["seed"].cpu(), latent.shape, tokens.shape, latent.device)
+        alphas = cumulative_alphas().to(latent.device)
+        return colorizer_loss(model, latent, part["sketch"], tokens, draws, experiment.strategy, prediction, alphas)
+
+    return loss
+
+
+def save_sheet(image: torch.Tensor, folder: Path, steps: int, tensorboard: bool) -> None:
+    """`image` [3,H,W] in 0..1 as `folder`/sheets/<steps>.png, and among the curves of TensorBoard."""
+    (folder / "sheets").mkdir(exist_ok=True)
+    pixels = image.mul(255).round().clamp(0, 255).byte()
+    Image.fromarray(np.ascontiguousarray(pixels.movedim(0, -1).numpy())).save(folder / "sheets" / f"{steps:08}.png")
+    if tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(folder / "tensorboard") as writer:
+            writer.add_image("sketch, reference, result", pixels, steps)
+
+
+def print_plan(experiment: Experiment, start: Start, pictures: data.PictureFolder, result: Path) -> None:
+    config, settings = start.config, experiment.training
+    parameters = sum(weight.numel() for weight in start.unet.parameters())
+    origin = experiment.start.file or "nothing"
+    on = {name: value for name, value in vars(experiment.strategy).items() if value}
+    lines = {
+        "start": f"{origin} (v1, {config.prediction}, {parameters / 1e6:.0f} million weights)",
+        "pictures": f"{len(pictures)} of {experiment.data.root}, batches of {experiment.data.batch_size}",
+        "strategy": ", ".join(f"{name} {value:g}" for name, value in on.items()) or "none",
+        "training": f"{settings.steps} steps, learning rate {settings.learning_rate:g}, {PartialState().device}",
+        "result": f"{result}, every {settings.save_every} steps",
+    }
+    print("\n".join(f"{name:9} {line}" for name, line in lines.items()), flush=True)  # noqa: T201

@@ -1,0 +1,55 @@
+"""Sample sheets: how a model that is being trained colours, by the code that the nodes run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from ..canvas import Sketch
+from ..host.clip import encode_reference
+from ..host.conditions import build_conditioning
+from ..host.guider import build_guider, sample
+from ..host.load import load_checkpoint
+from ..sketch_encoder import LATENT_DOWNSCALE
+from .data import PictureFolder, Settings, UnreadablePicture
+from .deformation import Deformation
+
+STEPS, REFERENCE_GUIDANCE, SKETCH_GUIDANCE = 20, 4.0, 1.0  # as the nodes have them by default
+AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a sheet colours: `sketch` [B,3,S,S], white lines on black, and `reference` [B,3,R,R], in -1..1."""
+
+    sketch: torch.Tensor
+    reference: torch.Tensor
+
+
+def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples:
+    """`count` pictures spread over all of them, square, at the largest resolution; their references as they are."""
+    side = max(settings.resolutions)
+    chosen = []
+    for name in pictures.names[:: max(1, len(pictures) // count)]:
+        try:
+            size, reference_size = (side, side), settings.reference_size
+            chosen.append(pictures.load(name, size, 0, settings.polarity, reference_size, AS_IT_IS))
+        except UnreadablePicture:  # the training's log names it
+            continue
+    return Samples(*(torch.stack([row[key] for row in chosen[:count]]) for key in ("sketch", "reference")))
+
+
+@torch.no_grad()
+def coloured(checkpoint: Path, vae, clip_vision, samples: Samples) -> torch.Tensor:
+    """A sheet [3,B*S,3*S] in 0..1 of what the checkpoint's file makes of the samples: sketch, reference, result."""
+    model, _ = load_checkpoint(str(checkpoint))
+    reference, sketch = (images.add(1).div(2) for images in (samples.reference, samples.sketch))
+    conditioning = build_conditioning(encode_reference(clip_vision, reference.movedim(1, -1)), Sketch(samples.sketch))
+    side = sketch.shape[-1]
+    latent = torch.zeros(len(sketch), 4, side // LATENT_DOWNSCALE, side // LATENT_DOWNSCALE)
+    guider = build_guider(model, *conditioning, REFERENCE_GUIDANCE, SKETCH_GUIDANCE)
+    result = sample(guider, {"samples": latent}, 0, STEPS, "dpmpp_2m", "karras", denoise=1.0)["samples"]
+    columns = sketch, F.interpolate(reference, (side, side)), vae.decode(result).movedim(-1, 1).cpu()
+    return rearrange(list(columns), "column b c h w -> c (b h) (column w)")

@@ -1,0 +1,60 @@
+"""The command that trains, and the experiments that come with it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from colorize_core.training import __main__ as command
+from colorize_core.training import experiment
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted((ROOT / "training").glob("*.yaml"))
+
+
+def test_help_says_what_to_give_without_loading_anything():
+    asked = [sys.executable, "-S", "-m", "colorize_core.training", "--help"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "accelerate launch" in done.stdout and "--set KEY=VALUE" in done.stdout
+
+
+def comfyui(folder):
+    (folder / "comfy").mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def find(monkeypatch, tmp_path):
+    """`find()`: the folder that is put on the path for a pack in ComfyUI/custom_nodes/pack, or None."""
+    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "PACK", tmp_path / "ComfyUI" / "custom_nodes" / "pack")
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(sys, "path", [])
+
+    def run():
+        command.find_comfyui()
+        return Path(sys.path[0])
+
+    return run
+
+
+def test_comfyui_is_the_one_that_the_pack_lies_in(find, tmp_path):
+    assert comfyui(tmp_path / "ComfyUI").resolve() == find()
+
+
+def test_comfyui_path_comes_first(find, tmp_path, monkeypatch):
+    comfyui(tmp_path / "ComfyUI")
+    monkeypatch.setenv("COMFYUI_PATH", str(comfyui(tmp_path / "another")))
+    assert find() == (tmp_path / "another").resolve()
+
+
+def test_without_comfyui_it_says_where_to_put_the_pack(find):
+    with pytest.raises(SystemExit, match="ComfyUI/custom_nodes, or set COMFYUI_PATH"):
+        find()
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_the_experiments_that_come_with_it_are_valid(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "check_file", lambda key, path: None)
+    assert experiment.load(file, [f"data.root={tmp_path}"]).output.parent.resolve() == ROOT / "out"
