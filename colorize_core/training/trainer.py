@@ -96,7 +96,7 @@ def train(
     if accelerator.is_main_process:
         cut(record, start)
     parts = iter(batches(start))
-    progress = tqdm(range(start, settings.steps), folder.name, settings.steps, initial=start)
+    progress = tqdm(range(start, settings.steps), folder.name, settings.steps, initial=start, mininterval=1)
     for step in progress:
         loss = torch.zeros((), device=accelerator.device)
         for index in range(settings.accumulation):

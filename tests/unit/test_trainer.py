@@ -163,6 +163,11 @@ def test_a_finished_run_goes_on_when_given_more_steps(tmp_path):
     assert same(fit(tmp_path, schedule="constant"), fit(tmp_path / "at once", schedule="constant"))
 
 
+def test_what_a_hook_draws_changes_nothing(tmp_path):
+    drawn = fit(tmp_path / "drawn", on_save=lambda model, steps: torch.rand(steps))
+    assert same(drawn, fit(tmp_path / "plain"))
+
+
 def test_it_learns(tmp_path):
     line = nn.Linear(3, 1, bias=False)
     trained = fit(tmp_path, line, steps=100, learning_rate=0.1, save_every=100, ema=0.8)
