@@ -7,6 +7,7 @@
     python3 dev.py bench           a step of our model against a step of ComfyUI's own
     python3 dev.py train FILE      train a model of your own (README, "Train your own")
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
+    python3 dev.py ablation [...]  what each training strategy does, in numbers: training/ablation/ (hours)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
@@ -337,6 +338,11 @@ def train(*arguments: str) -> int:
     return run_python("-m", "colorize_core.training", *arguments, PYTHONPATH=str(COMFYUI))
 
 
+def ablation(*arguments: str) -> int:
+    path = os.pathsep.join([str(COMFYUI), str(ROOT)])
+    return run_python(ROOT / "training" / "ablation" / "run.py", *arguments, PYTHONPATH=path)
+
+
 def demo_pictures(*arguments: str) -> int:
     return run_python("-m", "colorize_core.training.demo.pictures", *arguments)
 
@@ -348,6 +354,7 @@ COMMANDS = {
     "bench": bench,
     "train": train,
     "train-demo": train_demo,
+    "ablation": ablation,
     "demo-pictures": demo_pictures,
 }
 
