@@ -241,7 +241,7 @@ def _denoiser(unet: StateDict, name: str, version: str, prediction: str, told: d
 def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
     """The VAE's configuration from its own state dict (no prefix). ValueError if a weight that tells it is missing."""
     ch = _shape(vae, "encoder.conv_in.weight", name)[0]
-    levels = range(_count(vae, "encoder.down."))
+    levels = range(_count(vae, "decoder.up."))
     return AutoencoderConfig(
         ch=ch,
         ch_mult=tuple(_shape(vae, f"decoder.up.{i}.block.0.conv1.weight", name)[0] // ch for i in levels),

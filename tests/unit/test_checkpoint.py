@@ -161,10 +161,12 @@ def autoencoder(ch, ch_mult, num_res_blocks, z_channels, embed_dim):
     for level, mult in enumerate(ch_mult):
         for block in range(num_res_blocks):
             weights[f"encoder.down.{level}.block.{block}.conv1.weight"] = torch.empty(ch * mult, ch, 3, 3)
+        for block in range(num_res_blocks + 1):
+            weights[f"decoder.up.{level}.block.{block}.conv1.weight"] = torch.empty(ch * mult, ch, 3, 3)
     return weights
 
 
-@pytest.mark.parametrize("shape", [(128, (1, 2, 4, 4), 2, 4, 4), (32, (1, 1, 2, 2), 1, 4, 4), (64, (1, 2), 3, 8, 6)])
+@pytest.mark.parametrize("shape", [(128, (1, 2, 4, 4), 2, 4, 4), (64, (1, 1), 0, 4, 4), (64, (1, 2), 3, 8, 6)])
 def test_the_autoencoder_is_told_by_its_shapes(shape):
     assert detect_autoencoder(autoencoder(*shape), "vae") == AutoencoderConfig(*shape)
     assert AutoencoderConfig(128, (1, 2, 4, 4), 2, 4, 4) == PUBLISHED_AUTOENCODER
