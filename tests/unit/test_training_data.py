@@ -163,6 +163,12 @@ def test_each_picture_comes_as_often_as_any_other(counts, batch_size, seed, step
         assert abs(len(visited) - share) <= 3 * batch_size
 
 
+def test_each_pass_over_the_pictures_has_an_order_of_its_own():
+    passes = [[place.member for place in batch] for batch in itertools.islice(places(buckets_of([50]), 50, 0), 3)]
+    assert all(sorted(order) == list(range(50)) for order in passes)
+    assert passes[0] != passes[1] != passes[2] != passes[0]
+
+
 def test_seeds_differ_between_samples_and_between_runs():
     drawn = [
         [place.seed for batch in itertools.islice(places(buckets_of([9]), 4, seed), 200) for place in batch]
