@@ -12,8 +12,11 @@ from colorize_core.checkpoint import (
     detect_autoencoder,
     detect_prediction,
     detect_version,
+    file_contents,
     from_published_keys,
     to_published_keys,
+    v1_config,
+    vae_weights,
 )
 
 TINY = Config(
@@ -170,3 +173,23 @@ def autoencoder(ch, ch_mult, num_res_blocks, z_channels, embed_dim):
 def test_the_autoencoder_is_told_by_its_shapes(shape):
     assert detect_autoencoder(autoencoder(*shape), "vae") == AutoencoderConfig(*shape)
     assert AutoencoderConfig(128, (1, 2, 4, 4), 2, 4, 4) == PUBLISHED_AUTOENCODER
+
+
+def test_a_new_v1_model_has_the_configuration_that_its_weights_tell(golden_state_dict):
+    assert v1_config("eps", model_channels=32, context_dim=64) == detect(golden_state_dict, "tiny.safetensors")
+
+
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_a_saved_file_tells_its_configuration_whatever_its_name(golden_state_dict, prediction):
+    config = v1_config(prediction, model_channels=32, context_dim=64, num_head_channels=8)
+    weights, metadata = file_contents(config, from_published_keys(golden_state_dict), {})
+    assert detect(weights, "switch-eps-v.safetensors", metadata) == config
+    assert detect_prediction(weights, "v1", "any") == prediction  # for a loader that reads no metadata
+    assert without(weights, "v_pred").keys() == golden_state_dict.keys()
+
+
+def test_a_vae_is_found_in_a_checkpoint_and_in_a_file_of_its_own(tiny_vae_state_dict, golden_state_dict):
+    own = {key.removeprefix("first_stage_model."): value for key, value in tiny_vae_state_dict.items()}
+    assert vae_weights(own).keys() == tiny_vae_state_dict.keys()
+    assert vae_weights(golden_state_dict | tiny_vae_state_dict).keys() == tiny_vae_state_dict.keys()
+    assert vae_weights(golden_state_dict) == {}
