@@ -66,4 +66,4 @@ def test_it_trains_measures_and_reports(ablation, tmp_path, monkeypatch):
     assert list(found) == ["base", "noisy, seed 1"]
     table = (tmp_path / "out" / "table.md").read_text()
     assert all(table.count(f"| {name} |") == 2 for name in found)
-    assert (tmp_path / "out" / "sheet.jpg").stat().st_size > 1000
+    assert (tmp_path / "out" / "sheet-guidance-3.jpg").stat().st_size > 1000

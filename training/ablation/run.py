@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="ablation", description=__doc__.split(":")[0] + ".")
     parser.add_argument("--folder", type=Path, default=Path(".cache/ablation"), help="where unfinished work is kept")
-    parser.add_argument("--output", type=Path, default=HERE, help="gets results.json, table.md and sheet.jpg")
+    parser.add_argument("--output", type=Path, default=HERE, help="gets results.json, table.md and sheets")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (small layers gain little from more)")
     return parser.parse_args()
 
