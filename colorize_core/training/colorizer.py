@@ -53,7 +53,8 @@ def run(experiment: Experiment) -> None:
     start = build_start(experiment)
     encoders = load_encoders(experiment, start)
     pictures = data.PictureFolder(experiment.data.root)
-    result = experiment.output / f"{experiment.output.name}.safetensors"
+    folder = experiment.output.resolve()
+    result = folder / f"{folder.name}.safetensors"
     if state.is_main_process:
         print_plan(experiment, start, pictures, result)
 
@@ -65,14 +66,14 @@ def run(experiment: Experiment) -> None:
         if experiment.samples:
             samples = sheet.choose(pictures, experiment.data, experiment.samples)
             image = sheet.coloured(result, encoders.vae, encoders.clip_vision, samples)
-            save_sheet(image, experiment.output, steps, experiment.training.tensorboard)
+            save_sheet(image, folder, steps, experiment.training.tensorboard)
 
     trained = train(
         Colorizer(start.unet),
         batches_of(experiment, pictures, state),
         loss_of(experiment, start.config.prediction, encoders),
         experiment.training,
-        experiment.output,
+        folder,
         on_save,
     )
     if state.is_main_process:
@@ -156,11 +157,11 @@ def save_sheet(image: torch.Tensor, folder: Path, steps: int, tensorboard: bool)
 def print_plan(experiment: Experiment, start: Start, pictures: data.PictureFolder, result: Path) -> None:
     config, settings = start.config, experiment.training
     parameters = sum(weight.numel() for weight in start.unet.parameters())
-    origin = experiment.start.file or "nothing"
+    origin = experiment.start.file.resolve() if experiment.start.file else "nothing"
     on = {name: value for name, value in vars(experiment.strategy).items() if value}
     lines = {
         "start": f"{origin} (v1, {config.prediction}, {parameters / 1e6:.0f} million weights)",
-        "pictures": f"{len(pictures)} of {experiment.data.root}, batches of {experiment.data.batch_size}",
+        "pictures": f"{len(pictures)} of {experiment.data.root.resolve()}, batches of {experiment.data.batch_size}",
         "strategy": ", ".join(f"{name} {value:g}" for name, value in on.items()) or "none",
         "training": f"{settings.steps} steps, learning rate {settings.learning_rate:g}, {PartialState().device}",
         "result": f"{result}, every {settings.save_every} steps",

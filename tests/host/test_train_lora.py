@@ -42,10 +42,8 @@ def graph(checkpoint, clip, examples):
     """From the files to conditionings and latents, one for each example."""
 
     def cut(place):
-        return {
-            "class_type": "ImageCrop",
-            "inputs": {"image": ["strips", 0], "width": SIDE, "height": SIDE, "x": place * SIDE, "y": 0},
-        }
+        region = {"x": place * SIDE, "y": 0, "width": SIDE, "height": SIDE}
+        return {"class_type": "ImageCropV2", "inputs": {"image": ["strips", 0], "crop_region": region}}
 
     def ours(name, **inputs):
         return {"class_type": f"ColorizeDiffusion_{name}", "inputs": inputs}
@@ -119,14 +117,15 @@ def capture(node, output=0):
     return {"class_type": "Capture", "inputs": {"value": [node, output]}}
 
 
-def test_a_trained_lora_reloads_and_changes_the_picture(run_prompt, checkpoint, tiny_clip, examples, models_dir):
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_a_trained_lora_reloads_and_changes_the_picture(run_prompt, checkpoint, tiny_clip, examples, models_dir, dtype):
     import folder_paths
 
     prompt = graph(checkpoint, tiny_clip, examples) | {
-        "train": training(),
+        "train": training(training_dtype=dtype, lora_dtype=dtype),
         "save": {
             "class_type": "SaveLoRA",
-            "inputs": {"lora": ["train", 0], "prefix": "loras/colorize", "steps": ["train", 2]},
+            "inputs": {"lora": ["train", 0], "prefix": f"loras/{dtype}", "steps": ["train", 2]},
         },
         "with lora": {
             "class_type": "LoraModelLoader",
@@ -144,11 +143,11 @@ def test_a_trained_lora_reloads_and_changes_the_picture(run_prompt, checkpoint, 
     assert len(run.captured["see losses"]["loss"]) == 6 and all(np.isfinite(run.captured["see losses"]["loss"]))
     assert (trained - plain).abs().mean() > 0.01 * plain.abs().mean()
 
-    (saved,) = Path(folder_paths.get_output_directory(), "loras").glob("colorize*.safetensors")
-    shutil.copy(saved, models_dir / "loras" / "colorize.safetensors")
+    (saved,) = Path(folder_paths.get_output_directory(), "loras").glob(f"{dtype}*.safetensors")
+    shutil.copy(saved, models_dir / "loras" / f"{dtype}.safetensors")
     loaded = {
         "class_type": "LoraLoaderModelOnly",
-        "inputs": {"model": ["load", 0], "lora_name": "colorize.safetensors", "strength_model": 1.0},
+        "inputs": {"model": ["load", 0], "lora_name": f"{dtype}.safetensors", "strength_model": 1.0},
     }
     again = graph(checkpoint, tiny_clip, examples) | {
         "loaded": loaded,
