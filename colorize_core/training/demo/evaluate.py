@@ -79,13 +79,18 @@ def region_color(image: np.ndarray, regions: np.ndarray, region: str) -> np.ndar
 
 def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[str, float]:
     """Per region, the share of pictures `color` [N,S,S,3] where it has the colour's name that it has in picture
-    `palette_of` [N]; only regions that this picture shows count."""
+    `palette_of` [N].
+
+    Only regions count that this picture shows and whose colour can be told in the drawn picture itself: thick lines
+    leave nothing but ink of small eyes.
+    """
     scores = {region: [] for region in REGIONS}
-    for image, regions, words in zip(color, pictures.regions, (pictures.words[i] for i in palette_of), strict=True):
-        for noun, name in words.items():
+    words = (pictures.words[i] for i in palette_of)
+    for image, drawn, regions, named in zip(color, pictures.color, pictures.regions, words, strict=True):
+        for noun, name in named.items():
             region = REGION_OF_NOUN[noun]
-            found = region_color(image, regions, region)
-            if found is not None:
+            found, true = (region_color(picture, regions, region) for picture in (image, drawn))
+            if true is not None and nearest_name(true, region) == name:
                 scores[region].append(nearest_name(found, region) == name)
     return {region: float(np.mean(score)) for region, score in scores.items()}
 
