@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import comfy.latent_formats
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -16,6 +15,7 @@ from ..checkpoint import v1_config, vae_weights
 from ..host.clip import MissingTower, encode_reference, load_clip
 from ..host.files import read_state_dict
 from ..host.load import MissingVAE, build_vae
+from ..host.model import ColorizeV1
 from ..host.trainable import Colorizer, Start, build_unet, load_start
 from . import data, sheet
 from .diffusion import cumulative_alphas
@@ -24,7 +24,7 @@ from .export import save_checkpoint
 from .strategies import colorizer_loss, draw
 from .trainer import train
 
-LATENT_FORMAT = comfy.latent_formats.SD15()
+LATENT_FORMAT = ColorizeV1.latent_format()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..canvas import white_on_black
+from ..host import standalone
 from ..images import rgb_on
 from . import metrics
 from .data import Store, UnreadablePicture
@@ -193,15 +194,8 @@ def load_inception(weights: Path | None = None) -> Encode:
 def load_clip_encoder(file: Path) -> Encode:
     """The image encoder of a CLIP file: pictures to CLS tokens [B,D], as the nodes encode a reference.
 
-    Raises ValueError if ComfyUI cannot be imported, or the file is no CLIP with an image encoder.
+    Raises ValueError if the file is no CLIP with an image encoder.
     """
-    try:
-        from comfy.cli_args import args as host_settings
-    except ImportError as error:
-        raise ValueError(
-            "--clip: ComfyUI cannot be imported. Run this in its Python, with its folder in PYTHONPATH."
-        ) from error
-    host_settings.cpu = not torch.accelerator.is_available()  # before anything else of ComfyUI is imported
     from ..host.clip import MissingTower, encode_reference, load_clip
 
     if not file.is_file():
@@ -363,7 +357,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--clip",
         type=Path,
         metavar="FILE",
-        help="CLIP file for the similarity to the references (needs ComfyUI in PYTHONPATH)",
+        help="CLIP file for the similarity to the references (ComfyUI reads it)",
     )
     add("--json", type=Path, metavar="OUT", help="also write all numbers, of each picture too, to this file")
     options = parser.parse_args(arguments)
@@ -385,6 +379,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    if options.clip:
+        standalone.find_comfyui()
+        standalone.prepare("cuda" if torch.cuda.is_available() else "cpu")
     kinds = ("truth", "references", "sketches", "masks", "reference_masks")
     try:
         pictures = open_pictures(options.results, **{kind: getattr(options, kind) for kind in kinds})

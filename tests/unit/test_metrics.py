@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from colorize_core.host import standalone
 from colorize_core.training import evaluate, metrics
 
 seeds = st.integers(0, 2**31)
@@ -321,6 +322,9 @@ def test_without_torch_fidelity_the_command_says_what_to_install(folder, monkeyp
 
 
 def test_without_comfyui_the_command_says_where_it_looks_for_it(folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "comfy.cli_args", None)
+    monkeypatch.setattr(standalone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(standalone, "PACK", folder / "ComfyUI" / "custom_nodes" / "pack")
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
     said = refusal([*options(folder, "references"), "--clip", "clip.safetensors"])
-    assert "--clip: ComfyUI cannot be imported" in said
+    assert "set COMFYUI_PATH" in said
+

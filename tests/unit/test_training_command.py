@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from colorize_core.training import __main__ as command
+from colorize_core.host import standalone
 from colorize_core.training import experiment
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +27,13 @@ def comfyui(folder):
 @pytest.fixture
 def find(monkeypatch, tmp_path):
     """`find()`: the folder that is put on the path for a pack in ComfyUI/custom_nodes/pack, or None."""
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(command, "PACK", tmp_path / "ComfyUI" / "custom_nodes" / "pack")
+    monkeypatch.setattr(standalone.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(standalone, "PACK", tmp_path / "ComfyUI" / "custom_nodes" / "pack")
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
     monkeypatch.setattr(sys, "path", [])
 
     def run():
-        command.find_comfyui()
+        standalone.find_comfyui()
         return Path(sys.path[0])
 
     return run

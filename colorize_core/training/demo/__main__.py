@@ -1,8 +1,9 @@
 """Trains the demo model from nothing into demo/: `python dev.py train-demo`. Killed at any moment, it goes on."""
 
 import argparse
-import sys
 from pathlib import Path
+
+from ...host import standalone
 
 STAGES = ("autoencoder", "clip", "colorizer", "export", "evaluate")
 
@@ -17,13 +18,10 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    import comfy.options
+    standalone.find_comfyui()
     import torch
 
-    # The host reads sys.argv when it is imported; training wants PyTorch's attention, which has the fast gradient.
-    sys.argv = [sys.argv[0], "--use-pytorch-cross-attention", *([] if torch.cuda.is_available() else ["--cpu"])]
-    comfy.options.enable_args_parsing()
-
+    standalone.prepare("cuda" if torch.cuda.is_available() else "cpu")
     from . import stages
 
     torch.set_num_threads(args.threads)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
-from ...checkpoint import METADATA_KEY, VAE_PREFIX, to_published_keys
+from ...checkpoint import VAE_PREFIX
 from ...host.trainable import Colorizer, build_autoencoder, build_unet
+from ..export import save_checkpoint, save_weights
 from ..trainer import Settings, train
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
@@ -26,7 +26,7 @@ PAIRS = {64: 4000, 128: 4000, 192: 2000, 256: 1000}  # how many pairs are drawn,
 AUTOENCODER_STEPS = 2000
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
-MIXED_STEPS = 4000
+MIXED_STEPS = 3000
 MIXED = ((128, 16, 0.6), (192, 7, 0.25), (256, 4, 0.15))  # its second: side, batch, how often
 
 DEMO = Path("demo")
@@ -124,31 +124,23 @@ def tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
 
 
 def export(folder: Path) -> None:
-    """Writes what the stages trained to `demo/`, half precision, in the layouts that the nodes load."""
+    """Writes what the stages trained to `demo/`, in the layouts that the nodes load, and an example to try it on."""
     DEMO.mkdir(exist_ok=True)
-    model = to_published_keys(colorizer(folder).state_dict())
-    model |= {VAE_PREFIX + key: value for key, value in autoencoder(folder).state_dict().items()}
-    model["v_pred"] = torch.tensor([])  # by this key any loader knows that it predicts velocities
-    about = {"num_head_channels": tiny_colorizer.CONFIG.num_head_channels}
-    save(model, DEMO / "colorize-demo.safetensors", {METADATA_KEY: json.dumps(about), "description": MODEL_NOTE})
-
+    vae_weights = {VAE_PREFIX + key: value for key, value in autoencoder(folder).state_dict().items()}
+    unet = colorizer(folder).state_dict()
+    save_checkpoint(
+        DEMO / "colorize-demo.safetensors", tiny_colorizer.CONFIG, unet, vae_weights, {"description": MODEL_NOTE}
+    )
     towers = clip(folder).state_dict()
     ids = tiny_clip.vocabulary()
     towers["token_embedding.weight"] = towers["token_embedding.weight"][ids]
     towers["token_embedding.ids"] = ids
     about = {"open_clip_config": json.dumps(tiny_clip.CONFIG), "description": CLIP_NOTE}
-    save(towers, DEMO / "clip-demo.safetensors", about)
+    save_weights(towers, DEMO / "clip-demo.safetensors", about)
 
     pictures = draw(1, EXAMPLE_SEED, EXAMPLE_SIZE)
     Image.fromarray(pictures.color[0]).save(DEMO / "reference.png")
     Image.fromarray(pictures.sketch[1]).save(DEMO / "sketch.png")
-
-
-def save(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    halved = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}
-    unfinished = path.with_suffix(".unfinished")
-    save_file(halved, unfinished, metadata)
-    os.replace(unfinished, path)
 
 
 def evaluate(folder: Path) -> None:
