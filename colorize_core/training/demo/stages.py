@@ -100,6 +100,7 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
+        chance=tiny_colorizer.chances(drawn.words),
         tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color)),
     )
 
