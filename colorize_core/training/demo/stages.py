@@ -27,7 +27,7 @@ AUTOENCODER_STEPS = 2000
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
 MIXED_STEPS = 3000
-MIXED = ((128, 16, 0.6), (192, 7, 0.25), (256, 4, 0.15))  # its second: side, batch, how often
+MIXED = ((128, 16, 0.4), (192, 7, 0.25), (256, 4, 0.35))  # its second: side, batch, how often
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
