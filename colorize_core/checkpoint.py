@@ -239,7 +239,13 @@ def _denoiser(unet: StateDict, name: str, version: str, prediction: str, told: d
 
 
 def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
-    """The VAE's configuration from its own state dict (no prefix). ValueError if a weight that tells it is missing."""
+    """The VAE's configuration from its own state dict (no prefix). ValueError if a weight that tells it is missing, or
+    if the weights are named as diffusers names them."""
+    if any(key.startswith("decoder.up_blocks.") for key in vae):
+        raise ValueError(
+            f"{name} holds a VAE in the layout of diffusers: take one in that of Stable Diffusion, such as "
+            "vae-ft-mse-840000-ema-pruned.safetensors."
+        )
     ch = _shape(vae, "encoder.conv_in.weight", name)[0]
     levels = range(_count(vae, "decoder.up."))
     return AutoencoderConfig(

@@ -175,6 +175,12 @@ def test_the_autoencoder_is_told_by_its_shapes(shape):
     assert AutoencoderConfig(128, (1, 2, 4, 4), 2, 4, 4) == PUBLISHED_AUTOENCODER
 
 
+def test_an_autoencoder_as_diffusers_saves_it_is_refused_by_name():
+    weights = {"encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.up_blocks.0.resnets.0.norm1.weight"}
+    with pytest.raises(ValueError, match=r"^mse\.safetensors holds a VAE in the layout of diffusers: take"):
+        detect_autoencoder(dict.fromkeys(weights, torch.zeros(8, 4, 3, 3)), "mse.safetensors")
+
+
 def test_a_new_v1_model_has_the_configuration_that_its_weights_tell(golden_state_dict):
     assert v1_config("eps", model_channels=32, context_dim=64) == detect(golden_state_dict, "tiny.safetensors")
 
