@@ -150,7 +150,8 @@ def save_sheet(image: torch.Tensor, folder: Path, steps: int, tensorboard: bool)
     if tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
-        with SummaryWriter(folder / "tensorboard") as writer:
+        # A run of its own: TensorBoard may stop reading the curves' file once another lies beside it.
+        with SummaryWriter(folder / "tensorboard" / "sheets") as writer:
             writer.add_image("sketch, reference, result", pixels, steps)
 
 

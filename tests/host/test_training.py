@@ -216,6 +216,14 @@ def test_a_model_trained_from_a_published_file_colours_through_the_nodes(module,
     assert result.std() > 20
 
 
+def test_sheets_lie_beside_the_curves_in_a_run_of_their_own(module, tmp_path):
+    for steps in (5, 10):
+        module("training.colorizer").save_sheet(torch.rand(3, 8, 24), tmp_path, steps, tensorboard=True)
+    assert [file.name for file in sorted((tmp_path / "sheets").iterdir())] == ["00000005.png", "00000010.png"]
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["sheets"]
+    assert len(list((tmp_path / "tensorboard" / "sheets").iterdir())) == 2
+
+
 def test_a_model_trained_from_nothing_colours_through_the_nodes(module, experiment, colours, tmp_path):
     module("training.colorizer").run(experiment(*FROM_NOTHING))
     file = tmp_path / "mine" / "mine.safetensors"
