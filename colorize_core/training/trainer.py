@@ -47,6 +47,13 @@ class Settings:
         for name, least in (("steps", 1), ("warmup_steps", 0), ("accumulation", 1), ("save_every", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: is {getattr(self, name)}; allowed is {least} or more.")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: is {getattr(self, name)}; allowed is more than 0.")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay: is {self.weight_decay}; allowed is 0 or more.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas: is {list(self.betas)}; allowed are two numbers of 0 or more, below 1.")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: is {self.ema}; allowed is 0 or more, below 1.")
 

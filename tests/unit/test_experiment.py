@@ -81,7 +81,7 @@ def test_sections_as_yaml_writes_them_are_read_as_they_were(written, strategy, d
     ("text", "value"),
     [
         ("learning_rate=1e-5", 1e-5),
-        ("learning_rate=-2.5E+3", -2500.0),
+        ("learning_rate=2.5E+3", 2500.0),
         ("learning_rate=1", 1.0),
         ("steps=2e4", 20000),
         ("mixed_precision=no", "no"),
@@ -160,6 +160,7 @@ def test_the_last_of_several_overrides_holds(written):
         ("deformation.warp=-1", "deformation.warp: -1.0 is not a share of the picture"),
         ("data.batch_size=0", "data.batch_size: is 0; allowed is 1 or more"),
         ("training.ema=1", "training.ema"),
+        ("training.clip_norm=0", "training.clip_norm: is 0.0; allowed is more than 0"),
         ("training.accumulation=3", "training.accumulation: is 3; allowed are divisors of data.batch_size, 16"),
         ("samples=-1", "samples: is -1; allowed is 0 (none) or more"),
         ("samples.x=1", "samples: is {'x': 1}; allowed is a whole number"),

@@ -262,7 +262,21 @@ def test_a_state_of_another_model_is_refused(tmp_path):
         fit(tmp_path, network(width=9))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"accumulation": 0}, {"save_every": 0}, {"seed": -1}, {"ema": 1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"accumulation": 0},
+        {"save_every": 0},
+        {"seed": -1},
+        {"ema": 1.0},
+        {"learning_rate": 0},
+        {"clip_norm": 0.0},
+        {"clip_norm": -1.0},
+        {"weight_decay": -0.1},
+        {"betas": (0.9, 1.0)},
+    ],
+)
 def test_settings_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(ValueError, match=f"^{next(iter(wrong))}: is "):
         settings(**wrong)
