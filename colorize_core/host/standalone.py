@@ -11,6 +11,12 @@ from pathlib import Path
 PACK = Path(__file__).resolve().parents[2]
 
 
+def require(package: str) -> None:
+    """Leaves the program with a word on what to install unless there is this package of requirements-train.txt."""
+    if not importlib.util.find_spec(package):
+        sys.exit(f"The package {package} is missing: pip install -r {PACK / 'requirements-train.txt'}")
+
+
 def find_comfyui() -> None:
     """Makes ComfyUI importable: COMFYUI_PATH, the one whose custom_nodes holds this pack, or that of dev.py.
 
@@ -18,7 +24,7 @@ def find_comfyui() -> None:
     """
     if importlib.util.find_spec("comfy"):
         return
-    folders = [os.environ.get("COMFYUI_PATH", ""), PACK.parents[1], PACK / ".comfyui"]
+    folders = [os.environ.get("COMFYUI_PATH", ""), PACK.parent.parent, PACK / ".comfyui"]
     found = next((folder for folder in map(Path, filter(None, folders)) if (folder / "comfy").is_dir()), None)
     if found is None:
         sys.exit("ComfyUI is not there: put this folder into ComfyUI/custom_nodes, or set COMFYUI_PATH to ComfyUI.")

@@ -1,13 +1,11 @@
 """Trains a ColorizeDiffusion v1 model on pictures and sketches of your own, as an experiment file says."""
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 
 from ..host import standalone
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements-train.txt"
 EXAMPLES = """examples:
   python -m colorize_core.training training/noisy.yaml
   python -m colorize_core.training training/noisy.yaml --set training.steps=5000 --set data.root=/my/pictures
@@ -42,8 +40,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    if not importlib.util.find_spec("accelerate"):
-        sys.exit(f"Training needs more packages: pip install -r {REQUIREMENTS}")
+    standalone.require("accelerate")
     standalone.find_comfyui()
     from accelerate import PartialState
 

@@ -382,6 +382,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.clip:
         standalone.find_comfyui()
         standalone.prepare("cuda" if torch.cuda.is_available() else "cpu")
+    if options.truth:
+        standalone.require("torchmetrics")
     kinds = ("truth", "references", "sketches", "masks", "reference_masks")
     try:
         pictures = open_pictures(options.results, **{kind: getattr(options, kind) for kind in kinds})

@@ -321,10 +321,14 @@ def test_without_torch_fidelity_the_command_says_what_to_install(folder, monkeyp
     assert "pip install torch-fidelity" in refusal([*options(folder, "truth"), "--kid"])
 
 
+def test_without_torchmetrics_the_command_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr(standalone.importlib.util, "find_spec", lambda name: None)
+    assert "torchmetrics is missing: pip install -r" in refusal(options(folder, "truth"))
+
+
 def test_without_comfyui_the_command_says_where_it_looks_for_it(folder, monkeypatch):
     monkeypatch.setattr(standalone.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(standalone, "PACK", folder / "ComfyUI" / "custom_nodes" / "pack")
     monkeypatch.delenv("COMFYUI_PATH", raising=False)
     said = refusal([*options(folder, "references"), "--clip", "clip.safetensors"])
     assert "set COMFYUI_PATH" in said
-

@@ -19,6 +19,12 @@ def test_help_says_what_to_give_without_loading_anything():
     assert done.returncode == 0 and "accelerate launch" in done.stdout and "--set KEY=VALUE" in done.stdout
 
 
+def test_without_its_packages_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(standalone.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"accelerate is missing: pip install -r .*requirements-train\.txt$"):
+        standalone.require("accelerate")
+
+
 def comfyui(folder):
     (folder / "comfy").mkdir(parents=True)
     return folder
@@ -41,6 +47,12 @@ def find(monkeypatch, tmp_path):
 
 def test_comfyui_is_the_one_that_the_pack_lies_in(find, tmp_path):
     assert comfyui(tmp_path / "ComfyUI").resolve() == find()
+
+
+def test_a_pack_at_the_top_of_a_disk_takes_comfyui_path(find, tmp_path, monkeypatch):
+    monkeypatch.setattr(standalone, "PACK", Path(tmp_path.anchor) / "pack")
+    monkeypatch.setenv("COMFYUI_PATH", str(comfyui(tmp_path / "another")))
+    assert find() == (tmp_path / "another").resolve()
 
 
 def test_comfyui_path_comes_first(find, tmp_path, monkeypatch):
