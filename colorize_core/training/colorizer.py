@@ -75,6 +75,7 @@ def run(experiment: Experiment) -> None:
         experiment.training,
         folder,
         on_save,
+        about=lasting(experiment, start.config.prediction),
     )
     if state.is_main_process:
         publish(trained)  # again, for a run that was killed between its last save and this
@@ -114,6 +115,16 @@ def load_encoders(experiment: Experiment, start: Start) -> Encoders:
             f"{start.config.context_dim}; name the CLIP that belongs to the model."
         )
     return encoders
+
+
+def lasting(experiment: Experiment, prediction: str) -> dict[str, Any]:
+    """What must stay for a training to go on, by key: another strategy, say, would silently train on the old weights.
+
+    Files and folders may move.
+    """
+    sections = {name: vars(getattr(experiment, name)) for name in ("strategy", "deformation", "data")}
+    told = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    return {"prediction": prediction} | {k: v for k, v in told.items() if k not in ("data.root", "data.workers")}
 
 
 def batches_of(experiment: Experiment, pictures: data.PictureFolder, state: PartialState) -> Callable[[int], Iterator]:

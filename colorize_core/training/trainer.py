@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +65,7 @@ def train(
     settings: Settings,
     folder: Path,
     on_save: Callable[[nn.Module, int], None] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Trains the parameters of `model` that take gradients; gives it back to be used, their moving average in it.
 
@@ -72,10 +73,11 @@ def train(
     for each step; tensors in them are moved to the device. `loss_of(model, part)` is the mean loss of a part's rows (a
     scalar) by the `model` that it is given, which shares its gradients with the other processes. torch is seeded anew
     for every part. `on_save(average, steps)` is called by the main process after each save.
+    `about` is what else must not change in a run, by name, in values that JSON has.
 
     `folder` (with several machines: one that all see) keeps the last state, from which a run that finds it goes on, the
-    record losses.csv, and TensorBoard's if asked for. Raises ValueError when the state there is of other settings or of
-    another model, FloatingPointError when a loss is not finite.
+    record losses.csv, and TensorBoard's if asked for. Raises ValueError when the state there is of other settings, of
+    another `about` or of another model, FloatingPointError when a loss is not finite.
     """
     accelerator = Accelerator(
         mixed_precision=settings.mixed_precision,
@@ -95,7 +97,8 @@ def train(
     accelerator.register_save_state_pre_hook(lambda _, weights, __: weights.__setitem__(0, model.state_dict()))
     accelerator.register_load_state_pre_hook(lambda models, _: models.__setitem__(0, model))
 
-    start = resume(accelerator, settings, folder)
+    told = asdict(settings) | dict(about or {})
+    start = resume(accelerator, told, folder)
     if start >= settings.steps:
         return averaged(accelerator, shared, average)
     accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start}})
@@ -131,7 +134,7 @@ def train(
                 file.write(f"{step},{loss!r},{rate!r}\n")
         done = step + 1
         if done % settings.save_every == 0 or done == settings.steps:
-            save(accelerator, settings, folder, done)
+            save(accelerator, told, folder, done)
             if on_save and accelerator.is_main_process:
                 on_save(average.module, done)
     for tracker in accelerator.trackers:
@@ -176,13 +179,13 @@ def cut(record: Path, steps: int) -> None:
         file.truncate(file.tell())
 
 
-def save(accelerator: Accelerator, settings: Settings, folder: Path, steps: int) -> None:
+def save(accelerator: Accelerator, told: dict[str, Any], folder: Path, steps: int) -> None:
     """Makes the state of `folder` the present one: complete under its name, or not there."""
     unfinished = folder / "unfinished"
     if accelerator.is_main_process:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        (unfinished / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+        (unfinished / "settings.json").write_text(json.dumps(told, indent=1))
     accelerator.wait_for_everyone()
     accelerator.save_state(unfinished)
     accelerator.wait_for_everyone()
@@ -193,14 +196,14 @@ def save(accelerator: Accelerator, settings: Settings, folder: Path, steps: int)
             shutil.rmtree(state)
 
 
-def resume(accelerator: Accelerator, settings: Settings, folder: Path) -> int:
+def resume(accelerator: Accelerator, told: dict[str, Any], folder: Path) -> int:
     """Loads the newest state of `folder`, if there is one; gives the number of steps that were made before."""
     folder.mkdir(parents=True, exist_ok=True)
     state = max(folder.glob("step-*"), default=None)
     if state is None:
         return 0
-    wanted, held = json.loads(json.dumps(asdict(settings))), json.loads((state / "settings.json").read_text())
-    for name in sorted(wanted.keys() - MAY_CHANGE):
+    wanted, held = json.loads(json.dumps(told)), json.loads((state / "settings.json").read_text())
+    for name in sorted((wanted.keys() & held.keys()) - set(MAY_CHANGE)):
         if held[name] != wanted[name]:
             raise ValueError(
                 f"{state} was trained with {name} {held[name]}, not {wanted[name]}: set it back or take another folder."

@@ -216,6 +216,16 @@ def test_a_model_trained_from_a_published_file_colours_through_the_nodes(module,
     assert result.std() > 20
 
 
+def test_a_training_goes_on_with_the_strategy_that_it_began_with_or_says_so(module, experiment, tmp_path):
+    run = module("training.colorizer").run
+    run(experiment(*FROM_NOTHING, "training.steps=1"))
+    moved = shutil.move(tmp_path / "pictures", tmp_path / "elsewhere")
+    run(experiment(*FROM_NOTHING, f"data.root={moved}", "data.workers=1"))
+    assert (tmp_path / "mine" / "step-00000002").is_dir()
+    with pytest.raises(ValueError, match=r"step-00000002 was trained with strategy\.drop_rate 0\.5, not 0\.25"):
+        run(experiment(*FROM_NOTHING, f"data.root={moved}", "strategy.drop_rate=0.25"))
+
+
 def test_sheets_lie_beside_the_curves_in_a_run_of_their_own(module, tmp_path):
     for steps in (5, 10):
         module("training.colorizer").save_sheet(torch.rand(3, 8, 24), tmp_path, steps, tensorboard=True)

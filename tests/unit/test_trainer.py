@@ -256,6 +256,16 @@ def test_a_state_of_other_settings_is_refused_by_name(tmp_path):
         fit(tmp_path, learning_rate=0.5)
 
 
+def test_a_state_of_which_something_else_was_told_is_refused_by_name(tmp_path):
+    def run(**told):
+        return trainer.train(network(), batches, loss_of, settings(), tmp_path, about=told)
+
+    first = run(rate=0.5, sizes=(64, 128))
+    assert same(run(rate=0.5, sizes=(64, 128)), first)
+    with pytest.raises(ValueError, match=r"step-00000012 was trained with rate 0.5, not 0.25: set it back"):
+        run(rate=0.25, sizes=(64, 128))
+
+
 def test_a_state_of_another_model_is_refused(tmp_path):
     fit(tmp_path)
     with pytest.raises(ValueError, match=r"step-00000012 is of another model: take another folder(?s:.)*0.weight"):
