@@ -40,6 +40,14 @@ def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, models
         assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
 
 
+def test_drawn_pictures_have_the_colours_by_which_results_are_judged(training):
+    evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+    own = np.arange(2 * PAIRS)
+    assert set(evaluate.hits(pictures.color, pictures, own).values()) == {1.0}
+    assert evaluate.color_error(pictures.color, pictures, own) == 0
+    assert min(evaluate.hits(pictures.color[::-1], pictures, own).values()) < 0.5
+
+
 def test_background_and_hair_of_unseen_figures_take_the_references_colours(demo_files, node, training):
     figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     partner = np.arange(2 * PAIRS) ^ 1

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from colorize_core.training.demo import data, figures, vae
+from colorize_core.training.demo import colorizer, data, figures, vae
 
 
 def test_a_seed_gives_the_same_figures_and_another_seed_others():
@@ -38,3 +38,9 @@ def test_the_autoencoders_latent_is_colour_and_contrast_of_each_patch():
     deviation, mean = torch.tensor(vae.LATENT_DEVIATION), torch.tensor(vae.LATENT_MEAN)
     values = latent[0, :, 0, 0] * deviation + mean
     assert torch.allclose(values, torch.tensor([-1 / 3, 2.0, 1.0, 0.0]), atol=1e-3)
+
+
+def test_pairs_of_whole_figures_are_drawn_more_often():
+    skirt, bust = {"hair": "red", "skirt": "blue"}, {"hair": "red"}
+    chance = colorizer.chances([skirt, skirt, skirt, bust, bust, bust])
+    assert np.allclose(chance * (2 * colorizer.WHOLE_FIGURES + 4), [colorizer.WHOLE_FIGURES] * 2 + [1] * 4)
