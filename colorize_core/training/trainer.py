@@ -47,6 +47,16 @@ class Settings:
         for name, least in (("steps", 1), ("warmup_steps", 0), ("accumulation", 1), ("save_every", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: is {getattr(self, name)}; allowed is {least} or more.")
+        if self.schedule == "constant" and self.warmup_steps:
+            raise ValueError(
+                f"schedule: is constant, which has no warm-up, and warmup_steps is {self.warmup_steps}: take "
+                "constant_with_warmup, or 0 warmup_steps."
+            )
+        if self.schedule == "warmup_stable_decay" and 2 * self.warmup_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps: is {self.warmup_steps}; allowed is half of the {self.steps} steps at most, since "
+                "warmup_stable_decay falls in the other half."
+            )
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: is {getattr(self, name)}; allowed is more than 0.")
@@ -123,9 +133,10 @@ def train(
         accelerator.clip_grad_norm_(parameters, settings.clip_norm)
         rate = scheduler.get_last_lr()[0]
         optimizer.step()
-        scheduler.step()
         optimizer.zero_grad()
-        average.update_parameters(model)
+        if not optimizer.step_was_skipped:  # as fp16 does where gradients overflow, to go on with a smaller scale
+            scheduler.step()
+            average.update_parameters(model)
 
         progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
         accelerator.log({"loss": loss, "learning_rate": rate}, step)
@@ -210,7 +221,9 @@ def resume(accelerator: Accelerator, told: dict[str, Any], folder: Path) -> int:
             )
     try:
         accelerator.load_state(state)
-    except RuntimeError as error:
+    except torch.OutOfMemoryError:  # a RuntimeError too, and nothing that another folder would mend
+        raise
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{state} is of another model: take another folder. {error}") from error
     accelerator.print(f"{folder.name}: going on from {state}")
     return int(state.name.removeprefix("step-"))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import PartialState, debug_launcher
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 from torch.utils.data import DataLoader
@@ -159,8 +160,9 @@ def test_a_finished_run_gives_its_averaged_weights_without_a_step(tmp_path):
 
 
 def test_a_finished_run_goes_on_when_given_more_steps(tmp_path):
-    fit(tmp_path, schedule="constant", steps=7)
-    assert same(fit(tmp_path, schedule="constant"), fit(tmp_path / "at once", schedule="constant"))
+    constant = {"schedule": "constant", "warmup_steps": 0}
+    fit(tmp_path, **constant, steps=7)
+    assert same(fit(tmp_path, **constant), fit(tmp_path / "at once", **constant))
 
 
 def test_what_a_hook_draws_changes_nothing(tmp_path):
@@ -233,6 +235,27 @@ def test_mixed_precision_computes_in_it_and_leaves_the_model_as_it_was(tmp_path)
     assert not torch.is_autocast_enabled("cpu") and type(trained).forward is trained.forward.__func__
 
 
+def test_a_step_that_fp16_skips_counts_neither_for_the_schedule_nor_for_the_average(tmp_path, monkeypatch):
+    whole, skipped, weights = AcceleratedOptimizer.step, itertools.count(), []
+
+    def step(self, closure=None):
+        self._is_overflow = next(skipped) == 3
+        if not self._is_overflow:
+            whole(self, closure)
+
+    monkeypatch.setattr(AcceleratedOptimizer, "step", step)
+    fit(
+        tmp_path,
+        steps=5,
+        schedule="linear",
+        save_every=1,
+        on_save=lambda model, _: weights.append(model[0].weight.clone()),
+    )
+    rates = [float(line.split(",")[2]) for line in (tmp_path / "losses.csv").read_text().splitlines()[1:]]
+    assert rates == pytest.approx([0, 0.005, 0.01, 0.015, 0.015])
+    assert torch.equal(weights[2], weights[3]) and not torch.equal(weights[3], weights[4])
+
+
 def test_the_curves_are_written_for_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -272,6 +295,25 @@ def test_a_state_of_another_model_is_refused(tmp_path):
         fit(tmp_path, network(width=9))
 
 
+def test_a_state_in_which_other_weights_were_frozen_is_refused(tmp_path):
+    fit(tmp_path)
+    frozen = network()
+    frozen[0].requires_grad_(False)
+    with pytest.raises(ValueError, match=r"step-00000012 is of another model: take another folder(?s:.)*size"):
+        fit(tmp_path, frozen)
+
+
+def test_a_state_for_which_memory_runs_out_is_not_called_that_of_another_model(tmp_path, monkeypatch):
+    fit(tmp_path, steps=6)
+
+    def out_of_memory(*_, **__):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer.Accelerator, "load_state", out_of_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit(tmp_path)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -285,6 +327,8 @@ def test_a_state_of_another_model_is_refused(tmp_path):
         {"clip_norm": -1.0},
         {"weight_decay": -0.1},
         {"betas": (0.9, 1.0)},
+        {"schedule": "constant", "warmup_steps": 1},
+        {"warmup_steps": 7, "schedule": "warmup_stable_decay"},
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(wrong):
