@@ -86,16 +86,27 @@ class Store:
     @classmethod
     def find(cls, root: Path, kind: str) -> "Store | None":
         """The pictures of `root/kind/`, else of `root/kind.zip`; None if there is neither."""
-        folder, archive = root / kind, root / f"{kind}.zip"
-        if folder.is_dir():
-            path, files = folder, [file.relative_to(folder).as_posix() for file in folder.rglob("*")]
-        elif archive.is_file():
-            path, files = archive, _archive(archive, os.getpid()).namelist()
+        return cls.at(root / kind) or cls.at(root / f"{kind}.zip")
+
+    @classmethod
+    def at(cls, path: Path) -> "Store | None":
+        """The pictures of the folder or archive `path`, None if it is not there; names that two have are logged."""
+        if path.is_dir():
+            inner, files = "", [file.relative_to(path).as_posix() for file in path.rglob("*")]
+        elif path.is_file():  # made of the folder itself an archive `color.zip` holds `color/a.png`, not `a.png`
+            inner, files = f"{path.stem}/", _archive(path, os.getpid()).namelist()
         else:
             return None
-        pictures = (file for file in sorted(files) if file.lower().endswith(ENDINGS) and not _hidden(file))
-        # an archive made of the folder itself holds `color/a.png`, not `a.png`
-        return cls(path, {str(PurePosixPath(file).with_suffix("")).removeprefix(f"{kind}/"): file for file in pictures})
+        pictures = [file for file in sorted(files) if file.lower().endswith(ENDINGS) and not _hidden(file)]
+        names = [str(PurePosixPath(file).with_suffix("")).removeprefix(inner) for file in pictures]
+        found = dict(zip(names, pictures, strict=True))
+        if len(found) < len(pictures):
+            twice = [file for name, file in zip(names, pictures, strict=True) if found[name] != file]
+            logger.warning(
+                "%s: %d pictures are left out, another of the same name is taken: %s",
+                *(path, len(twice), _some(twice)),
+            )
+        return cls(path, found)
 
     def __contains__(self, name: str) -> bool:
         return name in self.files
@@ -351,7 +362,7 @@ def _shuffled(seed: int, bucket: int, pass_: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, bucket, pass_]).permutation(count)
 
 
-class Samples(Dataset):
+class PictureDataset(Dataset):
     """What lies at a Place, as PictureFolder.load gives it, with its `seed` and the unreadable that were `skipped`.
 
     In place of what cannot be read comes the next picture of the bucket, or else any other; so all processes keep in
@@ -408,7 +419,7 @@ def batches(
     buckets = sort_into_buckets(pictures.sizes, settings)
     rows = settings.batch_size // parts
     loader = DataLoader(
-        Samples(pictures, buckets, settings, deformation),
+        PictureDataset(pictures, buckets, settings, deformation),
         batch_sampler=(
             batch[(part * processes + process) * rows :][:rows]
             for batch in places(buckets, settings.batch_size, seed, start)

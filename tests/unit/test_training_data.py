@@ -205,6 +205,12 @@ def test_archives_read_by_two_workers_give_the_same_as_folders(tmp_path, prefix)
         assert_same(some, other)
 
 
+def test_a_folder_within_a_folder_keeps_its_name_even_if_that_is_the_same(tmp_path):
+    for kind in ("color", "sketch"):
+        save(tmp_path, f"{kind}/color", "a.png", drawing(64, 64))
+    assert PictureFolder(tmp_path).names == ["color/a"]
+
+
 def test_reading_ahead_leaves_the_generator_of_the_training_alone(mixed):
     torch.manual_seed(3)
     first_batches(mixed, 2)
@@ -330,6 +336,14 @@ def test_a_picture_without_its_sketch_is_named_and_left_out(tmp_path, caplog):
     (message,) = named(caplog)
     assert "7 of 9 pictures have no sketch of the same name in sketch" in message
     assert message.endswith("p1, p2, p3, p4, p5 and 2 more")
+
+
+def test_pictures_of_one_name_are_named_and_one_is_taken(tmp_path, caplog):
+    root = make_folder(tmp_path, [(64, 64)] * 2)
+    save(root, "color", "p1.jpg", drawing(64, 64))
+    assert PictureFolder(root).names == ["p0", "p1"]
+    (message,) = named(caplog)
+    assert message.endswith("color: 1 pictures are left out, another of the same name is taken: p1.jpg")
 
 
 def test_a_file_that_is_no_picture_is_skipped_once_by_name(tmp_path, caplog):
