@@ -108,7 +108,7 @@ def open_pictures(results: Path, **others: Path | None) -> Pictures:
 
 
 def _store(path: Path) -> Store:
-    store = Store.find(path.parent, path.name.removesuffix(".zip"))
+    store = Store.find(path.parent, path.name)
     if store is None:
         raise ValueError(f"{path}: there is no such folder, and no .zip of that name. Look at how it is spelled.")
     if not store.files:
@@ -170,9 +170,7 @@ def load_inception(weights: Path | None = None) -> Encode:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
         from torchmetrics.image.fid import NoTrainInceptionV3
     except ImportError as error:
-        raise ValueError(
-            "--fid, --kid: the package torch-fidelity is not installed: pip install torch-fidelity"
-        ) from error
+        raise ValueError(f"--fid, --kid: {error}: pip install torch-fidelity torchmetrics") from error
     get_it = f"Download {URL_INCEPTION_V3} and give it with --inception FILE."
     if weights and not weights.is_file():
         raise ValueError(f"--inception: there is no file {weights}. {get_it}")

@@ -1,5 +1,8 @@
 import json
+import re
 import sys
+import zipfile
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -283,6 +286,15 @@ def test_another_size_is_named_with_what_to_do(folder):
     assert "results/2.png: is 90x96 pixels, truth/2.png is 96x96" in said and "Crop to Sketch" in said
 
 
+def test_an_archive_is_opened_by_its_own_name_beside_a_folder_and_without_its_ending_alone(folder):
+    with zipfile.ZipFile(folder / "results.zip", "w") as archive:
+        archive.write(folder / "results" / "1.png", "results/1.png")
+    assert list(evaluate._store(folder / "results.zip").files) == ["1"]
+    assert list(evaluate._store(folder / "results").files) == ["0", "1", "2"]
+    (folder / "results").rename(folder / "elsewhere")
+    assert list(evaluate._store(folder / "results").files) == ["1"]
+
+
 def test_an_empty_and_a_missing_folder_are_named(folder):
     (folder / "empty").mkdir()
     assert "empty: there is no picture in it" in refusal([str(folder / "empty"), "--truth", str(folder / "truth")])
@@ -318,7 +330,14 @@ def test_options_that_lack_another_are_refused(arguments, says, capsys):
 def test_without_torch_fidelity_the_command_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    assert "pip install torch-fidelity" in refusal([*options(folder, "truth"), "--kid"])
+    assert re.search("torch_fidelity.*: pip install torch-fidelity", refusal([*options(folder, "truth"), "--kid"]))
+
+
+def test_what_torch_fidelity_itself_lacks_is_named(folder, monkeypatch):
+    for name in ("torch_fidelity", "torch_fidelity.feature_extractor_inceptionv3"):
+        monkeypatch.setitem(sys.modules, name, Mock())
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    assert "torchmetrics.image.fid" in refusal([*options(folder, "truth"), "--kid"])
 
 
 def test_without_torchmetrics_the_command_says_what_to_install(folder, monkeypatch):
