@@ -19,6 +19,7 @@ from .sketch_encoder import HINT_BLOCKS
 UNET_PREFIX = "model.diffusion_model."
 ENCODER_PREFIX = "control_encoder."
 VAE_PREFIX = "first_stage_model."
+VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 METADATA_KEY = "colorize_diffusion_config"
 
 # Parts of keys that only one version has, the most particular version first.
@@ -118,9 +119,9 @@ def from_published_keys(checkpoint: dict) -> dict:
 
 def vae_weights(checkpoint: dict) -> dict:
     """The VAE's weights in published keys, from a checkpoint or a VAE's own file; none if there is no VAE in it."""
-    if "decoder.conv_in.weight" in checkpoint:
-        return {VAE_PREFIX + key: value for key, value in checkpoint.items()}
-    return {key: value for key, value in checkpoint.items() if key.startswith(VAE_PREFIX)}
+    own = "" if "decoder.conv_in.weight" in checkpoint else VAE_PREFIX
+    parts = tuple(own + part for part in VAE_PARTS)  # a VAE's own file may hold its loss too
+    return {VAE_PREFIX + key.removeprefix(own): value for key, value in checkpoint.items() if key.startswith(parts)}
 
 
 def file_contents(config: Config, unet: dict, vae: dict) -> tuple[dict, dict[str, str]]:
