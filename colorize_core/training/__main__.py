@@ -13,7 +13,7 @@ EXAMPLES = """examples:
 
 Paths in the file and in KEY=VALUE are relative to the file.
 A training that was stopped, even killed, goes on where it was when the same command is given again.
-The folder training/ has experiments to start from; README.md, "Train your own", says what is in them.
+The folder training/ has experiments to start from; the README.md in it lists every key.
 """
 
 

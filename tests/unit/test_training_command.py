@@ -1,13 +1,19 @@
 """The command that trains, and the experiments that come with it."""
 
+import dataclasses
+import re
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+import yaml
 
 from colorize_core.host import standalone
 from colorize_core.training import experiment
+from colorize_core.training.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "training").glob("*.yaml"))
@@ -17,6 +23,25 @@ def test_help_says_what_to_give_without_loading_anything():
     asked = [sys.executable, "-S", "-m", "colorize_core.training", "--help"]
     done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "accelerate launch" in done.stdout and "--set KEY=VALUE" in done.stdout
+
+
+def keys(kind, section=""):
+    """(key, default) of every field of an experiment; of its sections, theirs."""
+    types = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        key = section + field.name
+        choices = [choice for choice in (types[field.name], *get_args(types[field.name])) if is_dataclass(choice)]
+        if not choices or field.default is None:
+            yield key, field.default
+        for choice in choices:
+            yield from keys(choice, f"{key}.")
+
+
+def test_every_key_of_an_experiment_is_explained_with_its_default():
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+ \|$", (ROOT / "training" / "README.md").read_text(), re.MULTILINE)
+    words = {"needed": dataclasses.MISSING, "none": None}
+    told = {key: words[cell] if cell in words else yaml.load(cell.strip("`"), experiment._Loader) for key, cell in rows}
+    assert told == {key: list(value) if isinstance(value, tuple) else value for key, value in keys(Experiment)}
 
 
 def test_without_its_packages_it_says_what_to_install(monkeypatch):
