@@ -336,7 +336,9 @@ def train_demo(*arguments: str) -> int:
 
 
 def train(*arguments: str) -> int:
-    return run_python("-m", "colorize_core.training", *arguments, PYTHONPATH=str(COMFYUI))
+    # It runs in this folder, and FILE may be named from where the user stands.
+    given = (str(Path(argument).resolve()) if Path(argument).is_file() else argument for argument in arguments)
+    return run_python("-m", "colorize_core.training", *given, PYTHONPATH=str(COMFYUI))
 
 
 def ablation(*arguments: str) -> int:

@@ -32,6 +32,15 @@ def archive(tmp_path, monkeypatch):
     return make
 
 
+def test_an_experiment_is_named_from_where_the_user_stands_or_else_from_this_folder(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(dev, "run_python", lambda *arguments, **_: given.extend(arguments[2:]) or 0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    dev.train("mine.yaml", "training/demo.yaml", "--set", "training.steps=3")
+    assert given == [str((tmp_path / "mine.yaml").resolve()), "training/demo.yaml", "--set", "training.steps=3"]
+
+
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
