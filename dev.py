@@ -7,7 +7,7 @@
     python3 dev.py bench           a step of our model against a step of ComfyUI's own; a text edit
     python3 dev.py train FILE      train a model of your own (README, "Train your own")
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
-    python3 dev.py ablation [...]  what each training strategy does, in numbers: training/ablation/ (hours)
+    python3 dev.py ablation [...]  what each training strategy does, in numbers: training/ablation/ (an hour)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout

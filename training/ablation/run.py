@@ -2,8 +2,9 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
+
+from colorize_core.host import standalone
 
 HERE = Path(__file__).parent
 
@@ -19,13 +20,10 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     os.environ["ACCELERATE_USE_CPU"] = "true"  # as the results were made; a GPU would be idle with so small a network
-    import comfy.options
+    standalone.find_comfyui()
     import torch
 
-    # The host reads sys.argv when it is imported; training wants PyTorch's attention, which has the fast gradient.
-    sys.argv = [sys.argv[0], "--use-pytorch-cross-attention", "--cpu"]
-    comfy.options.enable_args_parsing()
-
+    standalone.prepare("cpu")
     from colorize_core.training.demo import ablation
 
     torch.set_num_threads(args.threads)
