@@ -1,5 +1,6 @@
 """Trains a colorizer as an experiment says: weights, frozen VAE and CLIP, pictures, loss and results put together."""
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import nn
 
 from ..checkpoint import v1_config, vae_weights
+from ..host import standalone
 from ..host.clip import MissingTower, encode_reference, load_clip
 from ..host.files import read_state_dict
 from ..host.load import MissingVAE, build_vae
@@ -23,6 +25,8 @@ from .experiment import Experiment
 from .export import save_checkpoint
 from .strategies import colorizer_loss, draw
 from .trainer import train
+
+logger = logging.getLogger(__name__)
 
 LATENT_FORMAT = ColorizeV1.latent_format()
 
@@ -47,12 +51,16 @@ class Encoders:
 def run(experiment: Experiment) -> None:
     """Trains, and keeps the newest weights as a checkpoint for the nodes in `experiment.output`.
 
-    ValueError names the file or the key of the experiment, what is wrong with it and what to do.
+    ValueError names the file or the key of the experiment, what is wrong with it and what to do; SystemExit a package
+    that it asks for and that is missing.
     """
+    if experiment.training.tensorboard:
+        standalone.require("tensorboard")
     state = PartialState()
     start = build_start(experiment)
     encoders = load_encoders(experiment, start)
     pictures = data.PictureFolder(experiment.data.root)
+    samples = sheet.choose(pictures, experiment.data, experiment.samples) if experiment.samples else None
     folder = experiment.output.resolve()
     result = folder / f"{folder.name}.safetensors"
     if state.is_main_process:
@@ -63,10 +71,14 @@ def run(experiment: Experiment) -> None:
 
     def on_save(model: nn.Module, steps: int) -> None:
         publish(model)
-        if experiment.samples:
-            samples = sheet.choose(pictures, experiment.data, experiment.samples)
+        if samples is None:
+            return
+        try:
             image = sheet.coloured(result, encoders.vae, encoders.clip_vision, samples)
-            save_sheet(image, folder, steps, experiment.training.tensorboard)
+        except torch.OutOfMemoryError:
+            logger.warning("no sheet at step %d: out of memory; set samples to 0 or to fewer", steps)
+            return
+        save_sheet(image, folder, steps, experiment.training.tensorboard)
 
     trained = train(
         Colorizer(start.unet),

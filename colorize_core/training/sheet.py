@@ -1,5 +1,6 @@
 """Sample sheets: how a model that is being trained colours, by the code that the nodes run."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +29,23 @@ class Samples:
     reference: torch.Tensor
 
 
-def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples:
-    """`count` pictures spread over all of them, square, at the largest resolution; their references as they are."""
+def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples | None:
+    """`count` pictures spread over all of them, square, at the largest resolution; their references as they are.
+
+    Others stand in for those that cannot be read; None if none can.
+    """
     side = max(settings.resolutions)
+    stride = max(1, len(pictures) // count)
     chosen = []
-    for name in pictures.names[:: max(1, len(pictures) // count)]:
-        try:
+    for name in (name for first in range(stride) for name in pictures.names[first::stride]):
+        if len(chosen) == count:
+            break
+        with suppress(UnreadablePicture):  # the training's log names it
             size, reference_size = (side, side), settings.reference_size
             chosen.append(pictures.load(name, size, 0, settings.polarity, reference_size, AS_IT_IS))
-        except UnreadablePicture:  # the training's log names it
-            continue
-    return Samples(*(torch.stack([row[key] for row in chosen[:count]]) for key in ("sketch", "reference")))
+    if not chosen:
+        return None
+    return Samples(*(torch.stack([row[key] for row in chosen]) for key in ("sketch", "reference")))
 
 
 @torch.no_grad()

@@ -234,6 +234,38 @@ def test_sheets_lie_beside_the_curves_in_a_run_of_their_own(module, tmp_path):
     assert len(list((tmp_path / "tensorboard" / "sheets").iterdir())) == 2
 
 
+def test_other_pictures_stand_in_on_a_sheet_for_those_that_cannot_be_read(module, experiment, tmp_path):
+    pictures = module("training.data").PictureFolder(tmp_path / "pictures")
+    assert len(pictures) == 4
+
+    def chosen(count):
+        return module("training.sheet").choose(pictures, experiment().data, count)
+
+    whole = chosen(4)
+    assert torch.equal(chosen(2).sketch, whole.sketch[::2])
+    for name in pictures.names[:3]:
+        (tmp_path / "pictures" / "sketch" / f"{name}.png").write_bytes(b"no picture")
+    assert torch.equal(chosen(2).sketch, whole.sketch[3:])
+    (tmp_path / "pictures" / "sketch" / f"{pictures.names[3]}.png").write_bytes(b"no picture")
+    assert chosen(2) is None
+
+
+def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(module, experiment, tmp_path, monkeypatch, caplog):
+    def out_of_memory(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(module("training.sheet"), "coloured", out_of_memory)
+    module("training.colorizer").run(experiment(*FROM_NOTHING[:2], "training.steps=1"))
+    assert "no sheet at step 1: out of memory; set samples to 0" in caplog.text
+    assert (tmp_path / "mine" / "mine.safetensors").is_file() and not (tmp_path / "mine" / "sheets").exists()
+
+
+def test_a_training_that_wants_tensorboard_where_there_is_none_does_not_start(module, experiment, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="tensorboard is missing: pip install"):
+        module("training.colorizer").run(experiment("training.tensorboard=true"))
+
+
 def test_a_model_trained_from_nothing_colours_through_the_nodes(module, experiment, colours, tmp_path):
     module("training.colorizer").run(experiment(*FROM_NOTHING))
     file = tmp_path / "mine" / "mine.safetensors"
