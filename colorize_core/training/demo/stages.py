@@ -23,7 +23,7 @@ from .data import Pictures, cached, draw, images
 
 SEED = 1
 PAIRS = {64: 4000, 128: 4000, 192: 2000, 256: 1000}  # how many pairs are drawn, by the side of the picture in pixels
-AUTOENCODER_STEPS = 2000
+AUTOENCODER_STEPS = 3000
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
 MIXED_STEPS = 3000
