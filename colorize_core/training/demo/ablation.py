@@ -9,6 +9,7 @@ with references that show them elsewhere.
 import copy
 import functools
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,11 +159,16 @@ def encoded(folder: Path, clip: Path) -> Encoded:
         tokens = torch.stack([reference_tokens(clip, warped(shown, seed)).local.half() for seed in range(WARPS)], 1)
         latent = vae.prescribed_latent(images(np.stack([figure.color for figure in small])))
         sketch = torch.from_numpy(np.stack([figure.sketch for figure in small]))
-        unfinished = path.with_suffix(".unfinished")
-        torch.save({"latent": latent, "sketch": sketch, "tokens": tokens}, unfinished)
-        unfinished.rename(path)
+        save_whole({"latent": latent, "sketch": sketch, "tokens": tokens}, path)
     data = torch.load(path, weights_only=True)
     return Encoded(data["latent"], as_sketch(data["sketch"].numpy()), data["tokens"])
+
+
+def save_whole(state: dict, path: Path) -> None:
+    """A file that is there whole or not at all, wherever the run is killed."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    os.replace(unfinished, path)
 
 
 def batches(data: Encoded, hints: torch.Tensor, seed: int, start: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -381,7 +387,7 @@ def run(folder: Path, output: Path, demo: Path) -> None:
             if not path.exists():
                 unet = base if seed is None else trained(base, data, hints, setup, seed, folder)
                 found, pictures = evaluate(unet, tests, clip, vae_file)
-                torch.save({"found": found, "pictures": torch.from_numpy(pictures)}, path)
+                save_whole({"found": found, "pictures": torch.from_numpy(pictures)}, path)
             results[name] = torch.load(path, weights_only=True)
             report(results, tests, output)
 
