@@ -109,13 +109,15 @@ def colorizer_loss(
     strategy: Strategy,
     prediction: str,
     alphas: torch.Tensor,
+    weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Loss of a batch, the mean over its rows (a scalar).
 
     `model(noisy, t, tokens, sketch)` predicts from `latent` [B,4,h,w] (scaled) noised to `draws.t`, reference `tokens`
-    [B,N,D] and `sketch` [B,3,8h,8w] in [-1,1], white lines on black. Each row's squared error is averaged over the
-    latent and weighed by min-SNR; a `dual_weight` of lambda adds lambda times the error of the same rows with the
-    reference dropped, their own noise and the same timesteps (one forward of 2B rows).
+    [B,N,D] and `sketch` [B,3,8h,8w] in [-1,1], white lines on black. Each row's squared error, times what each place
+    counts (`weight` [B,1,h,w]; None: all the same), is averaged over the latent and weighed by min-SNR; a `dual_weight`
+    of lambda adds lambda times the error of the same rows with the reference dropped, their own noise and the same
+    timesteps (one forward of 2B rows).
     Raises ValueError when `prediction` is neither "eps" nor "v".
     """
     t = draws.t
@@ -131,10 +133,13 @@ def colorizer_loss(
         noise = torch.cat([noise, draws.dual_noise + strategy.offset_noise * draws.offset])
         tokens = torch.cat([tokens, torch.zeros_like(tokens)])
         latent, sketch, t = (torch.cat([rows, rows]) for rows in (latent, sketch, t))
+        weight = None if weight is None else torch.cat([weight, weight])
         row_weight = torch.cat([row_weight, strategy.dual_weight * row_weight])
 
     if strategy.min_snr_gamma is not None:
         row_weight = row_weight * min_snr_weight(t, alphas, strategy.min_snr_gamma, prediction)
     predicted = model(add_noise(latent, noise, t, alphas), t, tokens, sketch)
-    error = (predicted.float() - target(latent, noise, t, alphas, prediction)).square().flatten(1).mean(1)
-    return (row_weight * error).sum() / len(draws.t)
+    error = (predicted.float() - target(latent, noise, t, alphas, prediction)).square()
+    if weight is not None:
+        error = weight * error
+    return (row_weight * error.flatten(1).mean(1)).sum() / len(draws.t)

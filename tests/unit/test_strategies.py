@@ -55,15 +55,17 @@ def drawn(count: int) -> Draws:
     return draw(torch.arange(count), LATENT, TOKENS, "cpu")
 
 
-def mean_error(model, latent, sketch, tokens, t, noise, prediction, weight=None) -> torch.Tensor:
-    """The formula by hand, a row at a time: mean of weight * || target - model(z_t, t, tokens, sketch) ||^2 / size."""
+def mean_error(model, latent, sketch, tokens, t, noise, prediction, weight=None, places=None) -> torch.Tensor:
+    """The formula by hand, a row at a time: mean of weight * || target - model(z_t, t, tokens, sketch) ||^2 / size,
+    the squares times `places` [B,1,h,w]."""
     total = 0
     for i in range(len(latent)):
         alpha, sigma = ALPHAS[t[i]] ** 0.5, (1 - ALPHAS[t[i]]) ** 0.5
         noisy = alpha * latent[i] + sigma * noise[i]
         wanted = noise[i] if prediction == "eps" else alpha * noise[i] - sigma * latent[i]
         answer = model(noisy[None], t[i : i + 1], tokens[i : i + 1], sketch[i : i + 1])[0]
-        error = ((answer - wanted) ** 2).sum() / wanted.numel()
+        squares = (answer - wanted) ** 2 * (1 if places is None else places[i])
+        error = squares.sum() / wanted.numel()
         total = total + error * (1 if weight is None else weight[i])
     return total / len(latent)
 
@@ -201,6 +203,16 @@ def test_min_snr_weighs_each_row_by_its_timestep(model, prediction):
     weight = snr.clamp(max=5) / (snr if prediction == "eps" else snr + 1)
     by_hand = mean_error(model, latent, sketch, tokens, draws.t, draws.noise, prediction, weight)
     assert torch.allclose(loss, by_hand, rtol=1e-5)
+
+
+def test_places_of_the_latent_count_by_their_weight_in_both_losses(model):
+    latent, sketch, tokens = samples(3)
+    draws, places = drawn(3), torch.rand(3, 1, *LATENT[1:])
+    loss = colorizer_loss(model, latent, sketch, tokens, draws, Strategy(dual_weight=0.5), "v", ALPHAS, places)
+    conditioned = mean_error(model, latent, sketch, tokens, draws.t, draws.noise, "v", places=places)
+    nothing = torch.zeros_like(tokens)
+    dropped = mean_error(model, latent, sketch, nothing, draws.t, draws.dual_noise, "v", places=places)
+    assert torch.allclose(loss, conditioned + 0.5 * dropped, rtol=1e-5)
 
 
 def test_the_batch_is_left_as_it_was(model):
