@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from colorize_core.training.demo import colorizer, data, figures, vae
+from colorize_core.training.demo import clip, colorizer, data, figures, vae
 
 
 def test_a_seed_gives_the_same_figures_and_another_seed_others():
@@ -44,3 +44,37 @@ def test_pairs_of_whole_figures_are_drawn_more_often():
     skirt, bust = {"hair": "red", "skirt": "blue"}, {"hair": "red"}
     chance = colorizer.chances([skirt, skirt, skirt, bust, bust, bust])
     assert np.allclose(chance * (2 * colorizer.WHOLE_FIGURES + 4), [colorizer.WHOLE_FIGURES] * 2 + [1] * 4)
+
+
+def test_recoloured_pictures_differ_from_the_drawn_ones_in_one_region_and_in_nothing_of_their_shape():
+    drawn, recolored = data.draw(12, 1, 64), data.draw(12, 1, 64, recolor=True)
+    assert np.array_equal(drawn.sketch, recolored.sketch) and np.array_equal(drawn.regions, recolored.regions)
+    changed = colorizer.changes(drawn.words, recolored.words)
+    assert len(set(changed[:, 0])) > 3
+    for before, after, (noun, old, new) in zip(drawn.words, recolored.words, changed, strict=True):
+        differing = [name for name in before if before[name] != after[name]]
+        if noun < 0:
+            assert not differing
+        else:
+            (name,) = differing
+            phrases = [clip.PHRASES[index] for index in (noun, old, new)]
+            assert phrases == [(None, name), (before[name], name), (after[name], name)]
+
+
+def test_small_regions_count_more_and_a_pictures_weights_have_mean_1():
+    regions = np.stack([np.zeros((64, 64), np.uint8), data.draw(1, 1, 64).regions[0]])
+    regions[0, :4, :4] = figures.EYES
+    weight = data.area_weights(regions)
+    assert np.allclose(weight.mean(axis=(1, 2)), 1)
+    assert np.isclose(weight[0, 0, 0] / weight[0, -1, -1], np.sqrt((64 * 64 - 16) / 16))
+
+
+def test_a_trained_edit_swaps_the_correlations_of_two_phrases_in_cls_and_region():
+    control, anchor, target = torch.eye(8)[:3]
+    tokens = torch.zeros(17, 8)
+    tokens[0, 1] = 8.0
+    tokens[1:9] = 8 * control + 8 * anchor  # half of the reference is the region
+    edited = colorizer.edit(tokens, torch.stack([control, anchor, target]), np.random.default_rng(0))
+    assert torch.allclose(edited[0] @ anchor, torch.zeros(()), atol=1e-5) and edited[0] @ target >= 6
+    assert (edited[1:9] @ target > 6 - 1e-4).all() and (edited[1:9] @ anchor < 2 + 1e-4).all()
+    assert torch.equal(edited[1:9] @ control, tokens[1:9] @ control)

@@ -104,6 +104,12 @@ def text_features(model: CLIP, texts: list[str], blocks: int) -> torch.Tensor:
     return F.normalize(x, dim=-1)
 
 
+@torch.no_grad()
+def phrase_features(model: CLIP) -> torch.Tensor:
+    """Of PHRASES, as the text nodes see them by default [P,D]: one block before the last."""
+    return text_features(model, [text_of(p) for p in PHRASES], len(model.transformer.resblocks) - 1).cpu()
+
+
 def vocabulary() -> torch.Tensor:
     """The ids of all tokens that occur in training [K], in order."""
     texts = [opening + text_of(phrase) for opening in OPENINGS for phrase in PHRASES]

@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 from ...checkpoint import Config
+from ...manipulation import manipulate_global
 from ..diffusion import cumulative_alphas
 from ..strategies import Strategy, colorizer_loss, draw
+from .clip import PHRASE_INDEX
+from .edits import edit_local
 from .figures import BOTTOMS
 
 CONFIG = Config(
@@ -29,21 +32,33 @@ CONFIG = Config(
     num_head_channels=16,
     use_linear_in_transformer=False,
 )
-STRATEGY = Strategy(drop_rate=0.35, noisy_rate=0.5, sketch_drop_rate=0.1, offset_noise=0.05)
-WHOLE_FIGURES = 3.0  # times as often as other pictures
+STRATEGY = Strategy(drop_rate=0.2, noisy_rate=0.15, sketch_drop_rate=0.05, offset_noise=0.05)
+WHOLE_FIGURES = 6.0  # times as often as other pictures
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
 KEPT_TOKENS = 96  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
+EDITED = 0.3  # how often the reference's tokens are edited with words, and the picture recoloured alike
+EDIT_SCALES = (6.0, 10.0)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """`latent` [N,4,h,w] scaled, `sketch` [N,8h,8w] uint8 (black on white), `tokens` [N,257,D], `chance` [N]."""
+    """Pictures as what the colorizer sees of them.
+
+    `latent` [N,4,h,w] scaled, `sketch` [N,8h,8w] uint8 (black on white), `tokens` [N,257,D], `chance` [N];
+    `recolored` [N,4,h,w]: the latents with one region in another colour, `change` [N,3]: the indices in PHRASES of that
+    region, its colour and its other colour, -1 where a picture does not show it; `phrases` [P,D]: PHRASES' features;
+    `weight` [N,1,h,w]: what each place counts.
+    """
 
     latent: np.ndarray
     sketch: np.ndarray
     tokens: np.ndarray
     chance: np.ndarray  # how often each picture is drawn
+    recolored: np.ndarray
+    change: np.ndarray
+    phrases: torch.Tensor
+    weight: np.ndarray
 
 
 def chances(words: list[dict[str, str]]) -> np.ndarray:
@@ -53,18 +68,44 @@ def chances(words: list[dict[str, str]]) -> np.ndarray:
     return weight / weight.sum()
 
 
+def changes(words: list[dict[str, str]], recolored: list[dict[str, str]]) -> np.ndarray:
+    """`Encoded.change` of pictures of these `words`, given those of the same pictures recoloured."""
+    change = np.full((len(words), 3), -1)
+    for row, before, after in zip(change, words, recolored, strict=True):
+        for noun in before:
+            if after[noun] != before[noun]:
+                row[:] = [PHRASE_INDEX[color, noun] for color in (None, before[noun], after[noun])]
+    return change
+
+
 def loss(model: nn.Module, data: Encoded, batch: int, rng: np.random.Generator) -> torch.Tensor:
     """The loss of `STRATEGY` on a batch; `model` is a Colorizer."""
     device = next(model.parameters()).device
     picks = rng.choice(len(data.chance), size=batch, p=data.chance)
     partners = np.where(rng.random(batch) < OWN_REFERENCE, picks, picks ^ 1)
+    edited = (rng.random(batch) < EDITED) & (data.change[partners, 0] >= 0)
+    tokens = torch.from_numpy(data.tokens[partners]).float()
+    for row in np.flatnonzero(edited):
+        texts = data.phrases[data.change[partners[row]]]
+        tokens[row] = edit(tokens[row], texts, rng)
     local = 1 + rng.permutation(data.tokens.shape[1] - 1)[:KEPT_TOKENS]
-    kept = np.array([0]) if rng.random() < CLS_BATCHES else local
+    kept = [0] if rng.random() < CLS_BATCHES else local
 
-    arrays = data.latent[picks], data.sketch[picks], data.tokens[partners[:, None], kept]
-    latent, sketch, tokens = (torch.from_numpy(values).to(device).float() for values in arrays)
+    latent = np.where(edited[:, None, None, None], data.recolored[picks], data.latent[picks])
+    arrays = latent, data.sketch[picks], data.weight[picks]
+    latent, sketch, weight = (torch.from_numpy(values).to(device).float() for values in arrays)
     white_on_black = 1 - sketch.div(127.5)[:, None].expand(-1, 3, -1, -1)
+    tokens = tokens[:, kept].to(device)
     seeds = torch.from_numpy(rng.integers(1 << 62, size=batch))
     draws = draw(seeds, latent.shape, tokens.shape, device)
     alphas = cumulative_alphas().to(device)
-    return colorizer_loss(model, latent, white_on_black, tokens, draws, STRATEGY, CONFIG.prediction, alphas)
+    return colorizer_loss(model, latent, white_on_black, tokens, draws, STRATEGY, CONFIG.prediction, alphas, weight)
+
+
+def edit(tokens: torch.Tensor, texts: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Tokens [1+N,D] edited as the text nodes do: CLS and local ones, with features `texts` [3,D] as in `change`."""
+    control, anchor, target = texts
+    cls, local = tokens[None, :1], tokens[None, 1:]
+    scale, automatic = rng.uniform(*EDIT_SCALES), rng.random() < 0.5
+    changed = manipulate_global(cls, target, anchor, scale, enhance=True)
+    return torch.cat([changed, edit_local(cls, local, control, anchor, target, scale, automatic)], dim=1)[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .figures import random_palette, random_pose, random_style, render
+from .figures import random_palette, random_pose, random_style, recolored, render
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,26 @@ class Pictures:
         return len(self.color)
 
 
-def draw(pairs: int, seed: int, size: int) -> Pictures:
-    """`pairs` pairs of pictures `size` pixels square; at any size a seed gives the same figures."""
+def draw(pairs: int, seed: int, size: int, recolor: bool = False) -> Pictures:
+    """`pairs` pairs of pictures `size` pixels square; at any size a seed gives the same figures.
+
+    `recolor` gives one region of each pair another colour than without it.
+    """
     figures = []
     for pair in range(pairs):
         rng = np.random.default_rng((seed, pair))
         palette = random_palette(rng)
-        figures += [render(palette, random_pose(rng), random_style(rng), size) for _ in range(2)]
+        shown = recolored(palette, np.random.default_rng((seed, pair, 1))) if recolor else palette
+        figures += [render(shown, random_pose(rng), random_style(rng), size) for _ in range(2)]
     arrays = (np.stack([getattr(f, name) for f in figures]) for name in ("color", "sketch", "regions"))
     return Pictures(*arrays, words=[f.words for f in figures])
 
 
-def cached(pairs: int, seed: int, folder: Path, size: int) -> Pictures:
-    """`draw(pairs, seed, size)`, kept in `folder` for the next time."""
-    path = folder / f"pictures-{size}-{pairs}-{seed}.npz"
+def cached(pairs: int, seed: int, folder: Path, size: int, recolor: bool = False) -> Pictures:
+    """`draw(pairs, seed, size, recolor)`, kept in `folder` for the next time."""
+    path = folder / f"{'recolored' if recolor else 'pictures'}-{size}-{pairs}-{seed}.npz"
     if not path.exists():
-        pictures = draw(pairs, seed, size)
+        pictures = draw(pairs, seed, size, recolor)
         unfinished = path.with_suffix(".unfinished.npz")
         words = np.array(json.dumps(pictures.words))
         np.savez(unfinished, color=pictures.color, sketch=pictures.sketch, regions=pictures.regions, words=words)
@@ -50,6 +54,15 @@ def cached(pairs: int, seed: int, folder: Path, size: int) -> Pictures:
     with np.load(path) as file:
         words = json.loads(str(file["words"]))
         return Pictures(file["color"], file["sketch"], file["regions"], words)
+
+
+def area_weights(regions: np.ndarray) -> np.ndarray:
+    """What each pixel of `regions` [N,S,S] counts, float32 of mean 1 in a picture: a large region's less.
+
+    They fall with the square root of the region's area: eyes and skirts are learnt as well as skies.
+    """
+    weight = np.stack([np.bincount(r.ravel()).clip(1)[r] ** -0.5 for r in regions])
+    return (weight / weight.mean(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 
 def images(uint8: np.ndarray) -> torch.Tensor:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ... import manipulation
 from ...canvas import Sketch
 from ...host.clip import encode_reference, encode_text, load_clip
 from ...host.conditions import build_conditioning
@@ -18,6 +17,7 @@ from ...tokens import ReferenceTokens
 from ..metrics import line_fidelity, region_color_error
 from .clip import REGION_OF_NOUN
 from .data import Pictures, draw
+from .edits import edit_local
 from .figures import COLORS, REGIONS
 
 PAIRS, SEED = 24, 3
@@ -25,7 +25,7 @@ SIZES = (128, 256)
 STEPS, GUIDANCE = 20, 3.0
 BATCH = 8
 LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
-EDITED_NOUNS, EDIT_SCALE, THRESHOLDS = ("hair", "shirt"), 8.0, (0.5, 0.55, 0.65, 0.95)
+EDITED_NOUNS = ("hair", "shirt")
 SHEET_ROWS = 12
 
 
@@ -179,10 +179,7 @@ def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], t
     rows = []
     for i, texts in enumerate(zip(anchors, targets, strict=True)):
         anchor, target = encode_text(demo.clip, [f"{color} {noun}" for color in texts])
-        cls, local = tokens.cls[i : i + 1], tokens.local[i : i + 1]
-        position = manipulation.positions(manipulation.correlation(local, control))
-        weights = manipulation.position_weights(position, torch.tensor(THRESHOLDS))
-        rows.append(manipulation.manipulate_local(cls, local, weights, target, anchor, EDIT_SCALE, enhance=True))
+        rows.append(edit_local(tokens.cls[i : i + 1], tokens.local[i : i + 1], control, anchor, target))
     return replace(tokens, local=torch.cat(rows))
 
 

@@ -108,13 +108,19 @@ class Figure:
 
 def random_palette(rng: np.random.Generator) -> Palette:
     names = {region: str(rng.choice(list(table))) for region, table in COLORS.items()}
-    rgb = {
-        region: tuple(
-            int(v) for v in np.clip(np.add(COLORS[region][name], rng.integers(-JITTER, JITTER + 1, 3)), 0, 255)
-        )
-        for region, name in names.items()
-    }
-    return Palette(names, rgb)
+    return Palette(names, {region: jittered(COLORS[region][name], rng) for region, name in names.items()})
+
+
+def recolored(palette: Palette, rng: np.random.Generator) -> Palette:
+    """`palette` with another colour for one region."""
+    region = str(rng.choice(list(REGIONS)))
+    name = str(rng.choice([name for name in COLORS[region] if name != palette.names[region]]))
+    changed = jittered(COLORS[region][name], rng)
+    return Palette(palette.names | {region: name}, palette.rgb | {region: changed})
+
+
+def jittered(rgb: tuple[int, int, int], rng: np.random.Generator) -> tuple[int, int, int]:
+    return tuple(int(v) for v in np.clip(np.add(rgb, rng.integers(-JITTER, JITTER + 1, 3)), 0, 255))
 
 
 def random_pose(rng: np.random.Generator) -> Pose:

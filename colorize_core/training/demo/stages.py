@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
@@ -19,15 +20,16 @@ from ..trainer import Settings, train
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
 from . import vae
-from .data import Pictures, cached, draw, images
+from .data import Pictures, area_weights, cached, draw, images
 
 SEED = 1
 PAIRS = {64: 4000, 128: 4000, 192: 2000, 256: 1000}  # how many pairs are drawn, by the side of the picture in pixels
-AUTOENCODER_STEPS = 3000
+AUTOENCODER_STEPS = 6000
+AUTOENCODER_SIZES = (64, 128, 64, 256)  # in turn
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
-MIXED_STEPS = 3000
-MIXED = ((128, 16, 0.4), (192, 7, 0.25), (256, 4, 0.35))  # its second: side, batch, how often
+MIXED_STEPS = 7600
+MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its second: side, batch, how often
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
@@ -59,7 +61,8 @@ def trained(name: str, model: nn.Module, loss: Loss, steps: int, peak_rate: floa
 
 def autoencoder(folder: Path) -> nn.Module:
     def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
-        return vae.loss(model, vae.batch(pictures(folder, 128 if step % 4 == 3 else 64), rng))
+        size = AUTOENCODER_SIZES[step % len(AUTOENCODER_SIZES)]
+        return vae.loss(model, *vae.batch(pictures(folder, size), rng))
 
     return trained("autoencoder", build_autoencoder(vae.DDCONFIG), loss, AUTOENCODER_STEPS, 2e-3, folder)
 
@@ -97,11 +100,16 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     """The pictures of a size as latents and tokens; the smallest are shown to CLIP at twice their size."""
     drawn = pictures(folder, size)
     shown = cached(PAIRS[size], SEED, folder, max(size, 128))
+    recolored = cached(PAIRS[size], SEED, folder, size, recolor=True)
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
         chance=tiny_colorizer.chances(drawn.words),
         tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color)),
+        recolored=latents(recolored.color),
+        change=tiny_colorizer.changes(drawn.words, recolored.words),
+        phrases=tiny_clip.phrase_features(clip(folder)),
+        weight=place_weights(drawn.regions),
     )
 
 
@@ -116,6 +124,13 @@ def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 def latents(color: np.ndarray) -> np.ndarray:
     chunks = np.array_split(color, max(1, len(color) // 64))
     return np.concatenate([vae.prescribed_latent(images(c)).numpy() for c in chunks])
+
+
+def place_weights(regions: np.ndarray) -> np.ndarray:
+    """`area_weights` for each place of a latent: [N,S,S] -> [N,1,S/8,S/8]."""
+    chunks = np.array_split(regions, max(1, len(regions) // 64))
+    weights = (torch.from_numpy(area_weights(chunk))[:, None] for chunk in chunks)
+    return torch.cat([F.avg_pool2d(weight, vae.PATCH) for weight in weights]).numpy()
 
 
 @torch.no_grad()

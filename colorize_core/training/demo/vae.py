@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .data import Pictures, images
+from .data import Pictures, area_weights, images
 
 DDCONFIG = {
     "double_z": True, "z_channels": 4, "resolution": 128, "in_channels": 3, "out_ch": 3, "ch": 64,
@@ -18,7 +18,7 @@ DDCONFIG = {
 }  # fmt: skip
 SCALE = 0.18215  # what Stable Diffusion multiplies raw latents by to give them unit variance
 PATCH = 8  # side of the picture / side of the latent
-BATCH_PIXELS = 6 * 64 * 64
+BATCH_PIXELS = 2 * 128 * 128
 LATENT_NOISE = 0.05
 
 # Mean and deviation over the drawn figures: brightness, red - green, yellow - blue, contrast.
@@ -43,28 +43,37 @@ def prescribed_latent(picture: torch.Tensor) -> torch.Tensor:
     return (latent - center) / deviation
 
 
-def batch(pictures: Pictures, rng: np.random.Generator) -> torch.Tensor:
-    """Whole pictures [B,3,S,S] in -1..1, fewer where they are larger, mirrored half of the time."""
+def batch(pictures: Pictures, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whole pictures [B,3,S,S] in -1..1, fewer where they are larger, mirrored half of the time; and pixel weights.
+
+    The weights [B,1,S,S] are those of `area_weights`.
+    """
     side = pictures.color.shape[1]
-    color = pictures.color[rng.integers(len(pictures), size=BATCH_PIXELS // side**2)]
-    return images(color[:, :, ::-1] if rng.random() < 0.5 else color)
+    picks = rng.integers(len(pictures), size=max(1, BATCH_PIXELS // side**2))
+    color, regions = pictures.color[picks], pictures.regions[picks]
+    if rng.random() < 0.5:
+        color, regions = color[:, :, ::-1], regions[:, :, ::-1]
+    return images(color), torch.from_numpy(area_weights(regions))[:, None]
 
 
 def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
-def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Squared error of opponent colours, each in its own deviation, and absolute error of values and of lines."""
     deviation = decoded.new_tensor(LATENT_DEVIATION[:3])[:, None, None]
-    colors = F.mse_loss(opponent(decoded) / deviation, opponent(target) / deviation)
+    colors = (weight * ((opponent(decoded) - opponent(target)) / deviation).square()).mean()
+    values = (weight * (decoded - target).abs()).mean()
     lines = sum(F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(target), strict=True))
-    return colors + F.l1_loss(decoded, target) + 0.5 * lines
+    return colors + values + 0.5 * lines
 
 
-def loss(autoencoder: nn.Module, target: torch.Tensor) -> torch.Tensor:
-    target = target.to(next(autoencoder.parameters()).device)
+def loss(autoencoder: nn.Module, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Of what the encoder sees in pictures `target` and the decoder draws, its pixels weighed by `weight` (`batch`)."""
+    device = next(autoencoder.parameters()).device
+    target, weight = target.to(device), weight.to(device)
     latent = prescribed_latent(target)
     seen = autoencoder.encode(target) * SCALE
     drawn = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
-    return F.mse_loss(seen, latent) + reconstruction_loss(drawn, target)
+    return F.mse_loss(seen, latent) + reconstruction_loss(drawn, target, weight)
