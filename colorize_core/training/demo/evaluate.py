@@ -143,7 +143,7 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
     """Prints what an edit of one region with words does to the result, and saves a sheet for each noun.
 
     Anchor and enhance, published thresholds: "red hair" becomes a random other colour of hair. A hit is a region that
-    comes to have the target's name; drift is how far the other regions' colours move.
+    comes to have the target's name; drift is how far the colours move of the other regions that the reference shows.
     """
     pictures = draw(PAIRS, SEED, size)
     for noun in EDITED_NOUNS:
@@ -159,8 +159,10 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
         plain, changed = (colorize(demo, tokens, sketch) for tokens in (before, after))
 
         hit, drift = [], []
-        for images, region_map, target in zip(zip(plain, changed, strict=True), regions, targets, strict=True):
-            for region in REGIONS:
+        shown = [[REGION_OF_NOUN[word] for word in pictures.words[i + 1]] for i in sketched]
+        pairs = zip(plain, changed, strict=True)
+        for images, region_map, target, seen in zip(pairs, regions, targets, shown, strict=True):
+            for region in seen:
                 was, now = (region_color(image, region_map, region) for image in images)
                 if was is None:
                     continue
