@@ -101,14 +101,15 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     drawn = pictures(folder, size)
     shown = cached(PAIRS[size], SEED, folder, max(size, 128))
     recolored = cached(PAIRS[size], SEED, folder, size, recolor=True)
+    towers = clip(folder)
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
         chance=tiny_colorizer.chances(drawn.words),
-        tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(clip(folder), shown.color)),
+        tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(towers, shown.color)),
         recolored=latents(recolored.color),
         change=tiny_colorizer.changes(drawn.words, recolored.words),
-        phrases=tiny_clip.phrase_features(clip(folder)),
+        phrases=tiny_clip.phrase_features(towers),
         weight=place_weights(drawn.regions),
     )
 
