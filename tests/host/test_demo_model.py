@@ -48,7 +48,7 @@ def test_drawn_pictures_have_the_colours_by_which_results_are_judged(training):
     assert min(evaluate.hits(pictures.color[::-1], pictures, own).values()) < 0.5
 
 
-def test_background_and_hair_of_unseen_figures_take_the_references_colours(demo_files, node, training):
+def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colours(demo_files, node, training):
     figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     partner = np.arange(2 * PAIRS) ^ 1
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
@@ -70,4 +70,42 @@ def test_background_and_hair_of_unseen_figures_take_the_references_colours(demo_
         nearest = [min(table, key=lambda name: np.square(color - table[name]).sum()) for color in medians]
         return np.mean([name == words.get(region) for name, words in zip(nearest, pictures.words, strict=True)])
 
-    assert hits("background") >= 0.8 and hits("hair") >= 0.6
+    assert hits("background") >= 0.8 and hits("hair") >= 0.8 and hits("shirt") >= 0.6
+
+
+def test_local_text_gives_most_shirts_of_unseen_figures_the_target_colour(demo_files, node, training):
+    evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+    model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
+    clip_vision, clip = node("LoadCLIP").execute(CLIP).result
+    thresholds = {f"threshold_{i}": value for i, value in enumerate(training("edits").manipulation.THRESHOLDS)}
+    words = [pictures.words[2 * i + 1]["shirt"] for i in range(PAIRS)]
+    targets = ["green" if word == "blue" else "blue" for word in words]
+    found = []
+    for i, (anchor, target) in enumerate(zip(words, targets, strict=True)):
+        reference, drawing = (
+            torch.from_numpy(picture)[None] / 255
+            for picture in (pictures.color[2 * i + 1], np.repeat(pictures.sketch[2 * i][..., None], 3, axis=-1))
+        )
+        (tokens,) = node("EncodeReference").execute(clip_vision, reference).result
+        tokens, _ = (
+            node("LocalText")
+            .execute(
+                tokens,
+                clip,
+                f"{target} shirt",
+                f"{anchor} shirt",
+                "shirt",
+                8.0,
+                True,
+                **thresholds,
+                text_layer="penultimate",
+            )
+            .result
+        )
+        canvas, latent = node("PrepareSketch").execute(drawing, SIZE, SIZE, "black lines on white", 1).result
+        (sketch,) = node("EncodeSketch").execute(canvas, 1.0).result
+        sampling = 0, 12, 3.0, 1.0, "dpmpp_2m", "karras", 1.0
+        (latent,) = node("Sampler").execute(model, tokens, sketch, latent, *sampling).result
+        image = vae.decode(latent["samples"])[0].mul(255).numpy()
+        found.append(evaluate.nearest_name(evaluate.region_color(image, pictures.regions[2 * i], "shirt"), "shirt"))
+    assert sum(name == target for name, target in zip(found, targets, strict=True)) > PAIRS / 2, (found, targets)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from colorize_core.training.demo import clip, colorizer, data, figures, vae
@@ -78,3 +79,47 @@ def test_a_trained_edit_swaps_the_correlations_of_two_phrases_in_cls_and_region(
     assert torch.allclose(edited[0] @ anchor, torch.zeros(()), atol=1e-5) and edited[0] @ target >= 6
     assert (edited[1:9] @ target > 6 - 1e-4).all() and (edited[1:9] @ anchor < 2 + 1e-4).all()
     assert torch.equal(edited[1:9] @ control, tokens[1:9] @ control)
+
+
+@pytest.mark.parametrize("share", (0.0, 1.0))
+def test_training_recolours_exactly_the_pictures_whose_references_are_edited(monkeypatch, share):
+    """Even pictures' references show the changed region, odd ones' do not. Latents and weights hold their number."""
+    given = {}
+
+    def keep(model, latent, sketch, tokens, draws, strategy, prediction, alphas, weight):
+        given.update(latent=latent, tokens=tokens, weight=weight)
+
+    monkeypatch.setattr(colorizer, "colorizer_loss", keep)
+    monkeypatch.setattr(colorizer, "EDITED", share)
+    monkeypatch.setattr(colorizer, "OWN_REFERENCE", 0.0)
+    monkeypatch.setattr(colorizer, "CLS_BATCHES", 0.0)
+    number = np.arange(8, dtype=np.float32)[:, None, None, None]
+    tokens = np.zeros((8, 17, 4), np.float32)
+    tokens[:, :9, 1] = 8
+    tokens[:, 1:9, 0] = 8
+    encoded = colorizer.Encoded(
+        latent=np.broadcast_to(number, (8, 4, 2, 2)),
+        sketch=np.zeros((8, 16, 16), np.uint8),
+        tokens=tokens,
+        chance=np.full(8, 1 / 8),
+        recolored=np.broadcast_to(number + 100, (8, 4, 2, 2)),
+        change=np.where(np.arange(8)[:, None] % 2, [0, 1, 2], -1),
+        phrases=torch.eye(4)[:3],
+        weight=np.broadcast_to(number, (8, 1, 2, 2)),
+    )
+    colorizer.loss(torch.nn.Linear(1, 1), encoded, 64, np.random.default_rng(0))
+    picks = given["weight"][:, 0, 0, 0]
+    edited = (picks % 2 == 0) & (share == 1)
+    assert torch.equal(given["latent"][:, 0, 0, 0], picks + 100 * edited)
+    assert torch.equal((given["tokens"][..., 2] > 1).any(dim=1), edited)
+
+
+def test_the_autoencoders_batch_is_mirrored_with_its_weights_and_never_empty():
+    regions = np.zeros((3, 256, 256), np.uint8)
+    regions[:, :9, :5] = figures.EYES
+    color = np.repeat(regions[..., None], 3, axis=-1)
+    pictures = data.Pictures(color, color[..., 0], regions, [{}] * 3)
+    for seed in range(4):
+        images, weight = vae.batch(pictures, np.random.default_rng(seed))
+        assert images.shape == (1, 3, 256, 256) and weight.shape == (1, 1, 256, 256)
+        assert torch.equal(images[:, :1] > -1, weight > 1)

@@ -38,7 +38,7 @@ OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
 KEPT_TOKENS = 96  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
 EDITED = 0.3  # how often the reference's tokens are edited with words, and the picture recoloured alike
-EDIT_SCALES = (6.0, 10.0)
+EDIT_SCALES = (6.0, 10.0)  # around LocalText's own
 
 
 @dataclass(frozen=True)

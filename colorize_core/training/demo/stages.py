@@ -123,21 +123,23 @@ def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def latents(color: np.ndarray) -> np.ndarray:
-    chunks = np.array_split(color, max(1, len(color) // 64))
-    return np.concatenate([vae.prescribed_latent(images(c)).numpy() for c in chunks])
+    return in_chunks(lambda chunk: vae.prescribed_latent(images(chunk)), color)
 
 
 def place_weights(regions: np.ndarray) -> np.ndarray:
     """`area_weights` for each place of a latent: [N,S,S] -> [N,1,S/8,S/8]."""
-    chunks = np.array_split(regions, max(1, len(regions) // 64))
-    weights = (torch.from_numpy(area_weights(chunk))[:, None] for chunk in chunks)
-    return torch.cat([F.avg_pool2d(weight, vae.PATCH) for weight in weights]).numpy()
+    return in_chunks(lambda chunk: F.avg_pool2d(torch.from_numpy(area_weights(chunk))[:, None], vae.PATCH), regions)
 
 
 @torch.no_grad()
 def tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
-    chunks = np.array_split(color, max(1, len(color) // 64))
-    return np.concatenate([tiny_clip.image_tokens(model, c).half().cpu().numpy() for c in chunks])
+    return in_chunks(lambda chunk: tiny_clip.image_tokens(model, chunk).half().cpu(), color)
+
+
+def in_chunks(function: Callable[[np.ndarray], torch.Tensor], pictures: np.ndarray) -> np.ndarray:
+    """`function` of all pictures [N,...], some at a time: in float they take much memory."""
+    chunks = np.array_split(pictures, max(1, len(pictures) // 64))
+    return np.concatenate([function(chunk).numpy() for chunk in chunks])
 
 
 def export(folder: Path) -> None:
