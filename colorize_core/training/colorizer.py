@@ -16,7 +16,7 @@ from ..checkpoint import v1_config, vae_weights
 from ..host import standalone
 from ..host.clip import MissingTower, encode_reference, load_clip
 from ..host.files import read_state_dict
-from ..host.load import MissingVAE, build_vae
+from ..host.load import MissingVAE, build_vae, load_checkpoint
 from ..host.model import ColorizeV1
 from ..host.trainable import Colorizer, Start, build_unet, load_start
 from . import data, sheet
@@ -37,14 +37,16 @@ class Encoders:
 
     vae: Any
     clip_vision: Any
+    token_type: str
 
     @torch.no_grad()
     def encode(self, part: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scaled latents [B,4,h,w] and local tokens [B,N,D] of a part's `color` and `reference`, on their device."""
+        """Scaled latents [B,4,h,w] and tokens [B,N,D] of a part's `color` and `reference`, on their device."""
         color, reference = (part[key].add(1).div(2).movedim(1, -1) for key in ("color", "reference"))
         with torch.autocast(color.device.type, enabled=False):
             latent = LATENT_FORMAT.process_in(self.vae.encode(color))
-            tokens = encode_reference(self.clip_vision, reference).local
+            both = encode_reference(self.clip_vision, reference)
+            tokens = both.cls if self.token_type == "cls" else both.local
         return latent.to(color), tokens.to(color)
 
 
@@ -74,7 +76,8 @@ def run(experiment: Experiment) -> None:
         if samples is None:
             return
         try:
-            image = sheet.coloured(result, encoders.vae, encoders.clip_vision, samples)
+            model, _ = load_checkpoint(str(result), token_type=experiment.token_type)
+            image = sheet.coloured(model, encoders.vae, encoders.clip_vision, samples)
         except torch.OutOfMemoryError:
             logger.warning("no sheet at step %d: out of memory; set samples to 0 or to fewer", steps)
             return
@@ -119,7 +122,7 @@ def load_encoders(experiment: Experiment, start: Start) -> Encoders:
     clip_vision, _ = load_clip(str(experiment.clip))
     if isinstance(clip_vision, MissingTower):
         raise ValueError(f"clip: {experiment.clip.name} has no image encoder; name the file of a whole CLIP.")
-    encoders = Encoders(vae, clip_vision)
+    encoders = Encoders(vae, clip_vision, experiment.token_type)
     width = encode_reference(clip_vision, torch.zeros(1, 8, 8, 3)).local.shape[-1]
     if width != start.config.context_dim:
         raise ValueError(
@@ -136,7 +139,8 @@ def lasting(experiment: Experiment, prediction: str) -> dict[str, Any]:
     """
     sections = {name: vars(getattr(experiment, name)) for name in ("strategy", "deformation", "data")}
     told = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-    return {"prediction": prediction} | {k: v for k, v in told.items() if k not in ("data.root", "data.workers")}
+    kind = {"prediction": prediction, "token_type": experiment.token_type}
+    return kind | {k: v for k, v in told.items() if k not in ("data.root", "data.workers")}
 
 
 def batches_of(experiment: Experiment, pictures: data.PictureFolder, state: PartialState) -> Callable[[int], Iterator]:
@@ -184,7 +188,7 @@ def print_plan(experiment: Experiment, start: Start, pictures: data.PictureFolde
     origin = experiment.start.file.resolve() if experiment.start.file else "nothing"
     on = {name: value for name, value in vars(experiment.strategy).items() if value}
     lines = {
-        "start": f"{origin} (v1, {config.prediction}, {parameters / 1e6:.0f} million weights)",
+        "start": f"{origin} (v1, {config.prediction}, {experiment.token_type}, {parameters / 1e6:.0f} million weights)",
         "pictures": f"{len(pictures)} of {experiment.data.root.resolve()}, batches of {experiment.data.batch_size}",
         "strategy": ", ".join(f"{name} {value:g}" for name, value in on.items()) or "none",
         "training": f"{settings.steps} steps, learning rate {settings.learning_rate:g}, {PartialState().device}",

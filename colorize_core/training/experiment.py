@@ -73,7 +73,8 @@ class Start:
 class Experiment:
     """One training. `vae` is that of the start's file unless given; `prediction` auto is what the start predicts.
 
-    `samples` pictures are coloured each time that the training saves, as a sheet to look at.
+    `token_type` is the kind of the model, as in LoadCheckpoint: it takes the reference's local tokens (attention) or
+    its CLS token. `samples` pictures are coloured each time that the training saves, as a sheet to look at.
     """
 
     start: Start
@@ -85,6 +86,7 @@ class Experiment:
     strategy: Strategy = field(default_factory=Strategy)
     deformation: Deformation = field(default_factory=Deformation)
     prediction: Literal["auto", "eps", "v"] = "auto"
+    token_type: Literal["attention", "cls"] = "attention"
     samples: int = 4
 
     def __post_init__(self):

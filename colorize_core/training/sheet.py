@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,6 @@ from ..canvas import Sketch
 from ..host.clip import encode_reference
 from ..host.conditions import build_conditioning
 from ..host.guider import build_guider, sample
-from ..host.load import load_checkpoint
 from ..sketch_encoder import LATENT_DOWNSCALE
 from .data import PictureFolder, Settings, UnreadablePicture
 from .deformation import Deformation
@@ -49,9 +47,8 @@ def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples |
 
 
 @torch.no_grad()
-def coloured(checkpoint: Path, vae, clip_vision, samples: Samples) -> torch.Tensor:
-    """A sheet [3,B*S,3*S] in 0..1 of what the checkpoint's file makes of the samples: sketch, reference, result."""
-    model, _ = load_checkpoint(str(checkpoint))
+def coloured(model, vae, clip_vision, samples: Samples) -> torch.Tensor:
+    """A sheet [3,B*S,3*S] in 0..1 of what the host's MODEL makes of the samples: sketch, reference, result."""
     reference, sketch = (images.add(1).div(2) for images in (samples.reference, samples.sketch))
     conditioning = build_conditioning(encode_reference(clip_vision, reference.movedim(1, -1)), Sketch(samples.sketch))
     side = sketch.shape[-1]

@@ -287,6 +287,28 @@ def test_training_sees_what_the_nodes_make_of_a_picture(module, experiment, core
     assert not latent.requires_grad and not tokens.requires_grad
 
 
+def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(module, experiment, monkeypatch):
+    colorizer = module("training.colorizer")
+    settings = experiment("token_type=cls", "training.steps=1")
+    encoders = colorizer.load_encoders(settings, colorizer.build_start(settings))
+    picture = torch.rand(2, SIDE, SIDE, 3)
+    part = {key: picture.movedim(-1, 1) * 2 - 1 for key in ("color", "reference")}
+    expected = module("host.clip").encode_reference(encoders.clip_vision, picture).cls
+    torch.testing.assert_close(encoders.encode(part)[1], expected, atol=1e-4, rtol=1e-4)
+
+    kinds = []
+
+    def coloured(model, *_):
+        kinds.append(model.model.token_type)
+        return torch.zeros(3, 1, 1)
+
+    monkeypatch.setattr(module("training.sheet"), "coloured", coloured)
+    colorizer.run(settings)
+    assert kinds == ["cls"]
+    with pytest.raises(ValueError, match="step-00000001 was trained with token_type cls, not attention"):
+        colorizer.run(experiment())
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -40,4 +40,4 @@ def write(folder: Path, pairs: int, size: int, seed: int) -> None:
 if __name__ == "__main__":
     args = arguments()
     write(args.folder, args.pairs, args.size, args.seed)
-    print(f"{2 * args.pairs} pictures of {args.size}x{args.size} pixels: {args.folder}")  # noqa: T201
+    print(f"{2 * args.pairs} pictures of {args.size}x{args.size} pixels: {args.folder.resolve()}")  # noqa: T201
