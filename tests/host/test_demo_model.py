@@ -10,7 +10,7 @@ import torch
 
 DEMO = Path(__file__).parents[2] / "demo"
 CHECKPOINT, CLIP = "colorize-demo.safetensors", "clip-demo.safetensors"
-PAIRS, UNSEEN_SEED, SIZE = 6, 11, 128
+PAIRS, UNSEEN_SEED, SIZE = 6, 4, 128
 
 
 @pytest.fixture(scope="module")

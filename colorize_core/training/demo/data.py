@@ -56,12 +56,12 @@ def cached(pairs: int, seed: int, folder: Path, size: int, recolor: bool = False
         return Pictures(file["color"], file["sketch"], file["regions"], words)
 
 
-def area_weights(regions: np.ndarray) -> np.ndarray:
+def area_weights(regions: np.ndarray, power: float) -> np.ndarray:
     """What each pixel of `regions` [N,S,S] counts, float32 of mean 1 in a picture: a large region's less.
 
-    They fall with the square root of the region's area: eyes and skirts are learnt as well as skies.
+    They fall with this power of the region's area, 0 to 1: eyes and skirts are learnt as well as skies.
     """
-    weight = np.stack([np.bincount(r.ravel()).clip(1)[r] ** -0.5 for r in regions])
+    weight = np.stack([np.bincount(r.ravel()).clip(1)[r] ** -power for r in regions])
     return (weight / weight.mean(axis=(1, 2), keepdims=True)).astype(np.float32)
 
 

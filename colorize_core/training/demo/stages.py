@@ -23,12 +23,12 @@ from . import vae
 from .data import Pictures, area_weights, cached, draw, images
 
 SEED = 1
-PAIRS = {64: 4000, 128: 4000, 192: 2000, 256: 1000}  # how many pairs are drawn, by the side of the picture in pixels
+PAIRS = {64: 10000, 128: 10000, 192: 2000, 256: 3000}  # how many pairs are drawn, by the side of the picture in pixels
 AUTOENCODER_STEPS = 6000
 AUTOENCODER_SIZES = (64, 128, 64, 256)  # in turn
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
-MIXED_STEPS = 7600
+MIXED_STEPS = 12000
 MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its second: side, batch, how often
 
 DEMO = Path("demo")
@@ -128,7 +128,11 @@ def latents(color: np.ndarray) -> np.ndarray:
 
 def place_weights(regions: np.ndarray) -> np.ndarray:
     """`area_weights` for each place of a latent: [N,S,S] -> [N,1,S/8,S/8]."""
-    return in_chunks(lambda chunk: F.avg_pool2d(torch.from_numpy(area_weights(chunk))[:, None], vae.PATCH), regions)
+
+    def weights(chunk: np.ndarray) -> torch.Tensor:
+        return F.avg_pool2d(torch.from_numpy(area_weights(chunk, tiny_colorizer.AREA_POWER))[:, None], vae.PATCH)
+
+    return in_chunks(weights, regions)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ DDCONFIG = {
 SCALE = 0.18215  # what Stable Diffusion multiplies raw latents by to give them unit variance
 PATCH = 8  # side of the picture / side of the latent
 BATCH_PIXELS = 2 * 128 * 128
+AREA_POWER = 0.5  # of `area_weights`
 LATENT_NOISE = 0.05
 
 # Mean and deviation over the drawn figures: brightness, red - green, yellow - blue, contrast.
@@ -53,7 +54,7 @@ def batch(pictures: Pictures, rng: np.random.Generator) -> tuple[torch.Tensor, t
     color, regions = pictures.color[picks], pictures.regions[picks]
     if rng.random() < 0.5:
         color, regions = color[:, :, ::-1], regions[:, :, ::-1]
-    return images(color), torch.from_numpy(area_weights(regions))[:, None]
+    return images(color), torch.from_numpy(area_weights(regions, AREA_POWER))[:, None]
 
 
 def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
