@@ -48,6 +48,17 @@ def test_drawn_pictures_have_the_colours_by_which_results_are_judged(training):
     assert min(evaluate.hits(pictures.color[::-1], pictures, own).values()) < 0.5
 
 
+def test_tokens_kept_by_a_training_are_those_of_its_pictures(training, monkeypatch, tmp_path):
+    stages, towers = training("stages"), training("clip").build().eval()
+    monkeypatch.setattr(stages, "clip", lambda folder: towers)
+    for pairs, seed in ((1, 7), (2, 7), (2, 8)):
+        monkeypatch.setattr(stages, "PAIRS", {64: pairs})
+        monkeypatch.setattr(stages, "SEED", seed)
+        stages.pictures.cache_clear()
+        shown = training("data").draw(pairs, seed, 128).color  # the smallest pictures are shown at twice their size
+        np.testing.assert_array_equal(stages.encoded(tmp_path, 64).tokens, stages.tokens(towers, shown))
+
+
 def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colours(demo_files, node, training):
     figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     partner = np.arange(2 * PAIRS) ^ 1

@@ -102,11 +102,12 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     shown = cached(PAIRS[size], SEED, folder, max(size, 128))
     recolored = cached(PAIRS[size], SEED, folder, size, recolor=True)
     towers = clip(folder)
+    of_pictures = f"{size}-{PAIRS[size]}-{SEED}"
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
         chance=tiny_colorizer.chances(drawn.words),
-        tokens=kept(folder / f"tokens-{size}-{CLIP_STEPS}.npy", lambda: tokens(towers, shown.color)),
+        tokens=kept(folder / f"tokens-{of_pictures}-{CLIP_STEPS}.npy", lambda: tokens(towers, shown.color)),
         recolored=latents(recolored.color),
         change=tiny_colorizer.changes(drawn.words, recolored.words),
         phrases=tiny_clip.phrase_features(towers),
