@@ -14,6 +14,7 @@ from .images import check, rgb_on
 
 POLARITIES = ["auto", "black lines on white", "white lines on black"]
 SIZE_MULTIPLE = 64  # pixels: sides of pictures are rounded to multiples of it
+FAINTEST_LINE = 0.02  # what differs less from its paper is no line
 PAPER_MARGIN = 0.02  # how far from half grey the typical tone must be to tell paper from ink
 
 
@@ -63,8 +64,13 @@ def _find_paper(image: torch.Tensor) -> torch.Tensor:
     """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
     grey = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)
     tone = grey.median(dim=1).values
-    if (tone - 0.5).abs().min() < PAPER_MARGIN:
-        raise ValueError("image: cannot tell paper from lines (most of it is half grey). Set polarity by hand.")
+    unclear = (tone - 0.5).abs() < PAPER_MARGIN
+    if unclear.any():
+        number = unclear.nonzero()[0].item() + 1
+        raise ValueError(
+            f"image: cannot tell paper from lines in picture {number} of {len(image)} (most of it is half grey). "
+            "Set polarity by hand."
+        )
     paper = (tone > 0.5).float()
     if image.shape[-1] == 4:
         no_ground = image[..., 3].flatten(1).median(dim=1).values < 0.5

@@ -1,6 +1,7 @@
 """Pictures as they arrive from outside: channel-last, 0..1, grey or RGB, with or without alpha."""
 
 import torch
+import torch.nn.functional as F
 
 
 def check(image: torch.Tensor, name: str) -> None:
@@ -29,6 +30,24 @@ def rgb_on(image: torch.Tensor, paper: float | torch.Tensor, name: str) -> torch
         colour, alpha = image[..., :3], image[..., 3:]
         return colour * alpha + paper * (1 - alpha)
     return image.expand(-1, -1, -1, 3)
+
+
+def masked(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> torch.Tensor:
+    """`image` [B,H,W,C] as RGBA [B,H,W,4], transparent too where `mask` [b,h,w] or [h,w] is 1; itself without a mask.
+
+    The core's Load Image hands on a file's transparency in that way. A mask of another size is stretched; fewer masks
+    than pictures repeat. Raises ValueError as `check` does, for both.
+    """
+    if mask is None:
+        return image
+    check(image, name)
+    check(mask.reshape(-1, *mask.shape[-2:], 1), "mask")
+    mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(image.device).float().clamp(0, 1)
+    mask = F.interpolate(mask, image.shape[1:3], mode="bilinear", antialias=True).movedim(1, -1)
+    opaque = 1 - mask[torch.arange(len(image)) % len(mask)]
+    if image.shape[-1] == 4:
+        opaque = opaque * image[..., 3:]
+    return torch.cat([image[..., :3].expand(-1, -1, -1, 3), opaque], dim=-1)
 
 
 def reduced_size(height: int, width: int, longest: int, multiple: int) -> tuple[int, int]:

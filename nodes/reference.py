@@ -2,7 +2,14 @@ from comfy_api.latest import io
 
 from ..colorize_core.host.clip import encode_reference
 from ..colorize_core.host.patches import with_reference_injection
+from ..colorize_core.images import masked
 from .sockets import CATEGORY, Sketch, Tokens
+
+MASK = io.Mask.Input(
+    "mask",
+    optional=True,
+    tooltip="What it covers counts as white. Connect Load Image's mask for a picture with transparent parts.",
+)
 
 
 class EncodeReference(io.ComfyNode):
@@ -21,16 +28,16 @@ class EncodeReference(io.ComfyNode):
                 ),
                 io.Image.Input(
                     "image",
-                    tooltip="The picture whose colours to take. It is squashed to a square, not cropped; transparent "
-                    "parts count as white.",
+                    tooltip="The picture whose colours to take. It is squashed to a square, not cropped.",
                 ),
+                MASK,
             ],
             outputs=[Tokens.Output("tokens", tooltip="The reference, for Colorize or to be adjusted with text.")],
         )
 
     @classmethod
-    def execute(cls, clip_vision, image):
-        return io.NodeOutput(encode_reference(clip_vision, image))
+    def execute(cls, clip_vision, image, mask=None):
+        return io.NodeOutput(encode_reference(clip_vision, masked(image, mask, "image")))
 
 
 class ReferenceInjection(io.ComfyNode):
@@ -49,7 +56,7 @@ class ReferenceInjection(io.ComfyNode):
                 io.Image.Input(
                     "image",
                     tooltip="The reference picture, at any size. A longer side than 512 pixels is reduced to that, and "
-                    "both are rounded to multiples of 64; transparent parts count as white.",
+                    "both are rounded to multiples of 64.",
                 ),
                 Sketch.Input(
                     "sketch",
@@ -81,12 +88,14 @@ class ReferenceInjection(io.ComfyNode):
                     step=0.001,
                     tooltip="Part of the run, from noise to picture, before which nothing is injected: no time spent.",
                 ),
+                MASK,
             ],
             outputs=[io.Model.Output("model", tooltip="The model that sees the reference picture.")],
         )
 
     @classmethod
-    def execute(cls, model, vae, image, style_fidelity, sketch_fidelity, start_percent, sketch=None):
+    def execute(cls, model, vae, image, style_fidelity, sketch_fidelity, start_percent, sketch=None, mask=None):
+        image = masked(image, mask, "image")
         return io.NodeOutput(
             with_reference_injection(model, vae, image, sketch, style_fidelity, sketch_fidelity, start_percent)
         )

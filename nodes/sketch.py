@@ -5,6 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ..colorize_core import canvas
+from ..colorize_core.images import masked
 from .sockets import CATEGORY, Sketch
 
 
@@ -19,7 +20,7 @@ class PrepareSketch(io.ComfyNode):
             description="Turns a drawing into white lines on black and fits it into a picture of the size to be made.",
             search_aliases=["line art", "lineart", "invert lines", "manga", "colorize sketch"],
             inputs=[
-                io.Image.Input("image", tooltip="The drawing. Transparent parts count as paper."),
+                io.Image.Input("image", tooltip="The drawing."),
                 io.Int.Input("width", **size, tooltip="Width of the picture to be made, in pixels."),
                 io.Int.Input("height", **size, tooltip="Height of the picture to be made, in pixels."),
                 io.Combo.Input(
@@ -35,6 +36,12 @@ class PrepareSketch(io.ComfyNode):
                     max=4096,
                     tooltip="How many pictures to make at once. Fewer drawings than that repeat, more are left out.",
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="What it covers counts as paper. Connect Load Image's mask for a drawing on a transparent "
+                    "ground.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -46,8 +53,13 @@ class PrepareSketch(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, width, height, polarity, batch_size):
-        lines = canvas.place(canvas.white_on_black(image, polarity), height, width)
+    def execute(cls, image, width, height, polarity, batch_size, mask=None):
+        lines = canvas.white_on_black(masked(image, mask, "image"), polarity)
+        if (lines.amax(dim=(1, 2)) < canvas.FAINTEST_LINE).any():
+            logging.warning(
+                "Prepare Sketch: there are no lines in image. If its ground is transparent, connect Load Image's mask."
+            )
+        lines = canvas.place(lines, height, width)
         samples = torch.zeros(
             [batch_size, 4, height // 8, width // 8],
             device=comfy.model_management.intermediate_device(),
@@ -84,7 +96,7 @@ class EncodeSketch(io.ComfyNode):
     @classmethod
     def execute(cls, sketch_image, strength):
         sketch = canvas.sketch_from_image(sketch_image, strength)
-        if sketch.pixels.median() > 0:
+        if (sketch.pixels.flatten(1).median(dim=1).values > 0).any():
             logging.warning(
                 "Encode Sketch: sketch_image is mostly white. Lines must be white on black: Prepare Sketch."
             )

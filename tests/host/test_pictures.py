@@ -1,7 +1,9 @@
 """Sketches and references of any size and kind through their nodes: a result or a sentence."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 SIZES = [(1, 1), (911, 37), (64, 4096), (500, 333)]
@@ -104,6 +106,36 @@ def test_a_half_grey_picture_asks_for_the_polarity(prepare):
     assert prepare(grey, polarity="black lines on white")[0].max() == 0.5
 
 
+@pytest.fixture
+def loaded(input_dir, core_node):
+    """A red line on a transparent ground that hides black, as the core's Load Image gives it: IMAGE and MASK."""
+    pixels = np.zeros((64, 96, 4), np.uint8)
+    pixels[30:34] = (200, 0, 0, 255)
+    Image.fromarray(pixels).save(input_dir / "transparent.png")
+    return core_node("LoadImage")(image="transparent.png")
+
+
+def test_lines_on_a_transparent_ground_are_lines(loaded, prepare, caplog):
+    image, mask = loaded
+    black, flat = torch.zeros(1, 64, 96, 3), torch.ones(1, 64, 96, 3)
+    flat[:, 30:34] = torch.tensor([200, 0, 0]) / 255
+    assert torch.equal(prepare(image, mask=mask)[0], prepare(flat)[0])
+    assert not caplog.text
+    prepare(black)
+    assert "connect Load Image's mask" in caplog.text
+
+
+def test_one_drawing_of_a_batch_that_was_not_prepared_is_warned_about(prepare, node, caplog):
+    right, _ = prepare(drawing(64, 64))
+    node("EncodeSketch").execute(sketch_image=torch.cat([right, right, 1 - right]), strength=1.0)
+    assert "Prepare Sketch" in caplog.text
+
+
+def test_the_picture_of_a_batch_whose_paper_is_unclear_is_named(prepare):
+    with pytest.raises(ValueError, match="picture 2 of 3"):
+        prepare(torch.cat([drawing(32, 32), torch.full((1, 32, 32, 3), 0.5), drawing(32, 32)]))
+
+
 # References
 
 
@@ -128,6 +160,14 @@ def test_transparent_parts_of_a_reference_are_white(encode_reference, assert_gol
     image = torch.rand(1, 30, 30, 4, generator=torch.Generator().manual_seed(0))
     on_white = image[..., :3] * image[..., 3:] + 1 - image[..., 3:]
     assert_golden(encode_reference(image).local, encode_reference(on_white).local)
+
+
+def test_a_reference_loaded_with_its_mask_has_a_white_ground(loaded, node, clip_vision, assert_golden):
+    image, mask = loaded
+    encode = node("EncodeReference").execute
+    on_white = torch.where(mask[..., None] > 0.5, 1.0, image)
+    (tokens,) = encode(clip_vision=clip_vision, image=image, mask=mask).result
+    assert_golden(tokens.local, encode(clip_vision=clip_vision, image=on_white).result[0].local)
 
 
 # In a graph
