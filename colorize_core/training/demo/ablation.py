@@ -8,6 +8,7 @@ with references that show them elsewhere.
 
 import copy
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -374,6 +375,7 @@ def run(folder: Path, output: Path, demo: Path) -> None:
     Unfinished work lies in `folder`; killed at any moment, it goes on. CLIP and autoencoder are those of `demo`.
     """
     clip, vae_file = demo / "clip-demo.safetensors", demo / "colorize-demo.safetensors"
+    folder = folder / hashlib.sha256(clip.read_bytes()).hexdigest()[:8]  # another CLIP's work is not to be gone on with
     folder.mkdir(parents=True, exist_ok=True)
     data = encoded(folder, clip)
     base = trained_base(data, folder)

@@ -1,6 +1,7 @@
 """The stages of the demo training, in order; each reads what the ones before it left in `folder`."""
 
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -102,17 +104,22 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     shown = cached(PAIRS[size], SEED, folder, max(size, 128))
     recolored = cached(PAIRS[size], SEED, folder, size, recolor=True)
     towers = clip(folder)
-    of_pictures = f"{size}-{PAIRS[size]}-{SEED}"
+    of = f"{size}-{PAIRS[size]}-{SEED}-{fingerprint(towers)}"
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
         chance=tiny_colorizer.chances(drawn.words),
-        tokens=kept(folder / f"tokens-{of_pictures}-{CLIP_STEPS}.npy", lambda: tokens(towers, shown.color)),
+        tokens=kept(folder / f"tokens-{of}.npy", lambda: tokens(towers, shown.color)),
         recolored=latents(recolored.color),
         change=tiny_colorizer.changes(drawn.words, recolored.words),
         phrases=tiny_clip.phrase_features(towers),
         weight=place_weights(drawn.regions),
     )
+
+
+def fingerprint(module: nn.Module) -> str:
+    """The weights in eight digits: what was made with others is not to be taken for theirs."""
+    return hashlib.sha256(safetensors.torch.save(module.state_dict())).hexdigest()[:8]
 
 
 def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
