@@ -16,6 +16,7 @@ of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
 
 from __future__ import annotations  # so that an older Python gets as far as being told
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -310,7 +311,9 @@ def demo() -> int:
 def serve(*flags: str) -> int:
     base = CACHE / "comfyui"
     install_demo(base)
-    port = flags[flags.index("--port") + 1] if "--port" in flags else "8188"
+    parser = argparse.ArgumentParser(prog="dev.py serve", add_help=False, allow_abbrev=False)
+    parser.add_argument("--port", default="8188")
+    port = parser.parse_known_args(flags)[0].port
     print(f"Your own models go into {base / 'models'}")
     print(f"ComfyUI with this pack will be at http://127.0.0.1:{port} (Ctrl+C ends it)", flush=True)
     with contextlib.suppress(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_an_experiment_is_named_from_where_the_user_stands_or_else_from_this_fol
     (tmp_path / "mine.yaml").touch()
     dev.train("mine.yaml", "training/demo.yaml", "--set", "training.steps=3")
     assert given == [str((tmp_path / "mine.yaml").resolve()), "training/demo.yaml", "--set", "training.steps=3"]
+
+
+@pytest.mark.parametrize(("flags", "port"), [((), 8188), (("--cpu", "--port", "9000"), 9000), (("--port=9001",), 9001)])
+def test_serve_says_where_comfyui_will_be(flags, port, monkeypatch, capsys):
+    monkeypatch.setattr(dev, "install_demo", lambda base: None)
+    monkeypatch.setattr(dev, "comfyui_command", lambda base, *flags: flags)
+    monkeypatch.setattr(dev.subprocess, "run", lambda command: SimpleNamespace(returncode=command))
+    assert dev.serve(*flags) == flags
+    assert f"http://127.0.0.1:{port} " in capsys.readouterr().out
 
 
 def contents(folder):
