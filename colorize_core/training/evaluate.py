@@ -183,6 +183,11 @@ def load_inception(weights: Path | None = None) -> Encode:
             f"--fid, --kid: Inception's weights cannot be downloaded ({error.reason}). {get_it}"
         ) from error
     except Exception as error:  # PyTorch raises whatever comes
+        if not weights:
+            raise ValueError(
+                f"--fid, --kid: Inception's weights did not arrive whole ({error}). Delete what there is of them in "
+                f"{torch.hub.get_dir()} and try again. Or: {get_it}"
+            ) from error
         raise ValueError(f"--inception: {weights} does not hold torch-fidelity's Inception v3. {get_it}") from error
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     network.to(device)

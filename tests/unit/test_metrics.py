@@ -2,6 +2,7 @@ import json
 import re
 import sys
 import zipfile
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -338,6 +339,18 @@ def test_what_torch_fidelity_itself_lacks_is_named(folder, monkeypatch):
         monkeypatch.setitem(sys.modules, name, Mock())
     monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
     assert "torchmetrics.image.fid" in refusal([*options(folder, "truth"), "--kid"])
+
+
+def test_inceptions_weights_that_arrive_broken_are_not_blamed_on_a_file(folder, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("unexpected end of data")
+
+    kind = SimpleNamespace(NoTrainInceptionV3=broken)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", Mock())
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", Mock(URL_INCEPTION_V3="the web"))
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", kind)
+    said = refusal([*options(folder, "truth"), "--kid"])
+    assert re.search("did not arrive whole .unexpected end of data.. Delete what there is of them", said)
 
 
 def test_without_torchmetrics_the_command_says_what_to_install(folder, monkeypatch):
