@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
+from ..checkpoint import head_channels
 from .data import Settings as Data
 from .deformation import Deformation
 from .strategies import Strategy
@@ -28,6 +29,8 @@ from .trainer import Settings as Training
 LEVELS = 4  # of a v1 model
 
 T = TypeVar("T")
+
+NORM_GROUPS = 32  # of the channels of each normalisation in the model
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class Shape:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: is {value}; allowed is 1 or more.")
+        if self.model_channels % NORM_GROUPS:
+            raise ValueError(f"model_channels: is {self.model_channels}; allowed are multiples of {NORM_GROUPS}.")
+        heads = self.num_head_channels or head_channels(self.model_channels)
+        if self.model_channels % heads:
+            raise ValueError(
+                f"num_head_channels: is {heads}, which does not divide model_channels, {self.model_channels}; "
+                "name one that does."
+            )
 
 
 @dataclass(frozen=True)

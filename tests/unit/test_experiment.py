@@ -166,6 +166,18 @@ def test_the_last_of_several_overrides_holds(written):
         ("samples.x=1", "samples: is {'x': 1}; allowed is a whole number"),
         ("training.steps.x=1", "training.steps.x=1: leads into 20000, which has no keys"),
         ("training.steps", "training.steps: is no override; write section.key=value"),
+        (
+            "start={kind: nothing, shape: {model_channels: 48}}",
+            "start.shape.model_channels: is 48; allowed are multiples of 32",
+        ),
+        (
+            "start={kind: nothing, shape: {model_channels: 160}}",
+            "start.shape.num_head_channels: is 64, which does not divide",
+        ),
+        (
+            "start={kind: nothing, shape: {model_channels: 64, num_head_channels: 24}}",
+            "start.shape.num_head_channels: is 24, which does not divide",
+        ),
         ("start.kind=nothing", "start.kind: is nothing, which takes a `shape` and no `file`"),
         ("start.shape={}", "start.kind: is checkpoint, which takes a `file` and no `shape`"),
         ("start={kind: nothing, shape: {}}", "vae: is missing; a start from nothing needs the file of a VAE"),
