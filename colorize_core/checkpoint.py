@@ -4,6 +4,8 @@ Two facts are not in the shapes. The width of an attention head is `num_head_cha
 (safetensors key `colorize_diffusion_config`, a JSON object), else half of `model_channels`, at most 64: right for the
 published models (320 wide, 64). What the model predicts, eps or v, is what the first of these says: `prediction` of
 that metadata; a `v_pred` key (v); a table of published names; a word of the file's name; what its version usually is.
+
+`token_type` of the metadata, where a file has it, says which tokens its model was trained on: it warns, no more.
 """
 
 import json
@@ -40,6 +42,8 @@ PUBLISHED_PREDICTION = {
     "v2-1_768-ema-pruned": "v",  # Stable Diffusion 2.1
     "v2-1_768-nonema-pruned": "v",
 }
+# The values of this bias of Stable Diffusion 2 spread more where the model predicts v: so the host tells them apart.
+V_SPREAD_IN, V_SPREAD = "output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
 PREDICTION_WORDS = {"eps": "eps", "v": "v", "vpred": "v"}
 
 StateDict = Mapping[str, torch.Tensor]
@@ -124,12 +128,17 @@ def vae_weights(checkpoint: dict) -> dict:
     return {VAE_PREFIX + key.removeprefix(own): value for key, value in checkpoint.items() if key.startswith(parts)}
 
 
-def file_contents(config: Config, unet: dict, vae: dict) -> tuple[dict, dict[str, str]]:
-    """Weights and metadata of a published file, from the denoiser's own state dict and a VAE in published keys."""
+def file_contents(config: Config, unet: dict, vae: dict, token_type: str | None = None) -> tuple[dict, dict[str, str]]:
+    """Weights and metadata of a published file, from the denoiser's own state dict and a VAE in published keys.
+
+    `token_type` is what it was trained on, `attention` or `cls`; None is both.
+    """
     weights = to_published_keys(unet) | vae
     if config.prediction == "v":
         weights["v_pred"] = torch.tensor([])  # by this key any loader of Stable Diffusion knows
     told = {"prediction": config.prediction, "num_head_channels": config.num_head_channels}
+    if token_type is not None:
+        told["token_type"] = token_type
     return weights, {METADATA_KEY: json.dumps(told)}
 
 
@@ -162,6 +171,11 @@ def detect_prediction(checkpoint: StateDict, version: str, name: str = "", metad
     return PUBLISHED_PREDICTION.get(stem) or next(by_word, VERSION_PREDICTION[version])
 
 
+def told_token_type(metadata: dict | None, name: str) -> str | None:
+    """`attention` or `cls`, if the file says which of the tokens its model was trained on."""
+    return _told(metadata, name).get("token_type")
+
+
 def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Config:
     """The configuration of a checkpoint in published keys.
 
@@ -192,8 +206,9 @@ def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Co
 def from_stable_diffusion(checkpoint: StateDict, name: str) -> tuple[Config, dict]:
     """The denoiser of a Stable Diffusion 2 checkpoint as a v1 model: what it lacks is the sketch encoder.
 
-    Its transformers' linear projections [C,C] become convolutions [C,C,1,1], which compute the same. ValueError for
-    any other Stable Diffusion: heads, conditions or channels differ.
+    Its transformers' linear projections [C,C] become convolutions [C,C,1,1], which compute the same. It predicts v
+    where its weights look so, whatever its name. ValueError for any other Stable Diffusion: heads, conditions or
+    channels differ.
     """
     unet = from_published_keys(checkpoint)
     projections = {key: value for key, value in unet.items() if key.endswith(("proj_in.weight", "proj_out.weight"))}
@@ -204,7 +219,9 @@ def from_stable_diffusion(checkpoint: StateDict, name: str) -> tuple[Config, dic
             f"{name} is a Stable Diffusion checkpoint, but none of version 2 or 2.1 for text to image, the only ones "
             "that a colorizer can start from: take v2-1_512-ema-pruned.safetensors."
         )
-    config = _denoiser(unet, name, "v1", detect_prediction(checkpoint, "v1", name), {})
+    spread = _weight(unet, V_SPREAD_IN, name).float().std(correction=0)
+    prediction = "v" if spread > V_SPREAD else detect_prediction(checkpoint, "v1", name)
+    config = _denoiser(unet, name, "v1", prediction, {})
     unet |= {key: value[:, :, None, None] for key, value in projections.items()}
     return replace(config, use_linear_in_transformer=False), unet
 
@@ -247,6 +264,11 @@ def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
             f"{name} holds a VAE in the layout of diffusers: take one in that of Stable Diffusion, such as "
             "vae-ft-mse-840000-ema-pruned.safetensors."
         )
+    if "post_quant_conv.weight" not in vae:
+        raise ValueError(
+            f"{name} lacks the VAE's weight post_quant_conv.weight: it is incomplete, or none of Stable Diffusion 1 "
+            "or 2. Take one of those, such as vae-ft-mse-840000-ema-pruned.safetensors."
+        )
     ch = _shape(vae, "encoder.conv_in.weight", name)[0]
     levels = range(_count(vae, "decoder.up."))
     return AutoencoderConfig(
@@ -284,10 +306,14 @@ def _head_channels(told: dict, model_channels: int, name: str) -> int:
     return width
 
 
-def _shape(weights: StateDict, key: str, name: str) -> torch.Size:
+def _weight(weights: StateDict, key: str, name: str) -> torch.Tensor:
     if key not in weights:
         raise ValueError(f"{name} lacks the weight {key}: the file is incomplete, download it again.")
-    return weights[key].shape
+    return weights[key]
+
+
+def _shape(weights: StateDict, key: str, name: str) -> torch.Size:
+    return _weight(weights, key, name).shape
 
 
 def _count(weights: StateDict, prefix: str) -> int:

@@ -1,5 +1,6 @@
 """A checkpoint file becomes the host's MODEL and VAE."""
 
+import logging
 from pathlib import Path
 
 import comfy.model_management
@@ -67,6 +68,9 @@ def build_patcher(state_dict, metadata, name, prediction="auto", token_type="att
     host_config.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
     host_config.prediction = config.prediction if prediction == "auto" else prediction
     host_config.token_type = token_type
+    trained_on = checkpoint.told_token_type(metadata, name)
+    if trained_on not in (None, token_type):
+        logging.warning(f"{name} was trained with token_type {trained_on}, and {token_type} is chosen.")
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
     quantised = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then
@@ -83,6 +87,8 @@ def build_patcher(state_dict, metadata, name, prediction="auto", token_type="att
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     model.load_model_weights(state_dict, prefix, assign=patcher.is_dynamic())
+    if device != torch.device("cpu"):  # it lies on the GPU already: the host must know, to make room for others
+        management.load_models_gpu([patcher], force_full_load=True)
     return patcher
 
 

@@ -69,7 +69,8 @@ def run(experiment: Experiment) -> None:
         print_plan(experiment, start, pictures, result)
 
     def publish(model: nn.Module) -> None:
-        save_checkpoint(result, start.config, model.unet.state_dict(), start.vae)
+        unet = model.unet.state_dict()
+        save_checkpoint(result, start.config, unet, start.vae, token_type=experiment.token_type)
 
     def on_save(model: nn.Module, steps: int) -> None:
         publish(model)
@@ -114,11 +115,17 @@ def build_start(experiment: Experiment) -> Start:
 
 
 def load_encoders(experiment: Experiment, start: Start) -> Encoders:
-    """ValueError where there is no VAE, no image encoder, or one whose tokens the model does not take."""
+    """ValueError where there is no VAE, no image encoder, or one whose latents or tokens the model does not take."""
     file = (experiment.vae or experiment.start.file).name
     vae = build_vae(dict(start.vae), file)
     if isinstance(vae, MissingVAE):
         raise ValueError(f"vae: {file} holds none; name the file of one, that of Stable Diffusion 1 or 2 fits.")
+    channels = vae.encode(torch.zeros(1, 8, 8, 3)).shape[1]
+    if channels != start.config.in_channels:
+        raise ValueError(
+            f"vae: the latents of {file} have {channels} channels and the model takes {start.config.in_channels}; "
+            "name the VAE of Stable Diffusion 1 or 2."
+        )
     clip_vision, _ = load_clip(str(experiment.clip))
     if isinstance(clip_vision, MissingTower):
         raise ValueError(f"clip: {experiment.clip.name} has no image encoder; name the file of a whole CLIP.")

@@ -9,9 +9,16 @@ from safetensors.torch import save_file
 from ..checkpoint import Config, file_contents
 
 
-def save_checkpoint(path: Path, config: Config, unet: dict, vae: dict, metadata: dict[str, str] | None = None) -> None:
-    """A checkpoint in the published layout, from the denoiser's own state dict and a VAE in published keys."""
-    weights, about = file_contents(config, unet, vae)
+def save_checkpoint(
+    path: Path,
+    config: Config,
+    unet: dict,
+    vae: dict,
+    metadata: dict[str, str] | None = None,
+    token_type: str | None = None,
+) -> None:
+    """A checkpoint in the published layout; the arguments are those of `checkpoint.file_contents`."""
+    weights, about = file_contents(config, unet, vae, token_type)
     save_weights(weights, path, about | (metadata or {}))
 
 

@@ -300,6 +300,17 @@ def test_the_host_can_load_it_afresh(load, golden_state_dict, tiny_vae_state_dic
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
 
 
+def test_the_host_knows_of_a_model_that_is_loaded_right_onto_its_device(load, golden_state_dict, monkeypatch):
+    import comfy.model_management as management
+
+    known = []
+    monkeypatch.setattr(management, "load_models_gpu", lambda models, force_full_load: known.extend(models))
+    load(golden_state_dict, "offloaded.safetensors")
+    assert not known
+    monkeypatch.setattr(management, "unet_inital_load_device", lambda *_: torch.device("cpu", 0))  # not plain "cpu"
+    assert known == [load(golden_state_dict, "direct.safetensors")[0]]
+
+
 def test_loading_leaves_no_second_copy_of_the_weights(pack, golden_state_dict):
     state_dict = dict(golden_state_dict)
     pack.colorize_core.host.load.build_patcher(state_dict, {}, "tiny.safetensors")

@@ -94,6 +94,13 @@ def test_a_stable_diffusion_2_start_computes_what_the_hosts_own_unet_does(traina
     torch.testing.assert_close(actual, expected, atol=1e-4 * expected.abs().mean().item(), rtol=0)
 
 
+def test_stable_diffusion_2_predicts_what_its_weights_look_like_under_any_name(trainable, stable_diffusion):
+    bias = f"{PREFIX}output_blocks.11.1.transformer_blocks.0.norm1.bias"
+    for spread, prediction in ((0.05, "eps"), (0.2, "v")):
+        file = stable_diffusion("mine.safetensors", **{bias: torch.tensor([-spread, spread]).repeat(16)})
+        assert trainable.load_start(file, "stable_diffusion").config.prediction == prediction
+
+
 def test_only_the_last_layers_of_the_new_sketch_encoder_are_zero_and_all_learn(trainable, stable_diffusion):
     start = trainable.load_start(stable_diffusion(), "stable_diffusion")
     zero = {name for name, weight in start.unet.control_encoder.named_parameters() if not weight.any()}
@@ -287,7 +294,9 @@ def test_training_sees_what_the_nodes_make_of_a_picture(module, experiment, core
     assert not latent.requires_grad and not tokens.requires_grad
 
 
-def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(module, experiment, monkeypatch):
+def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
+    module, experiment, node, models_dir, tmp_path, monkeypatch, caplog
+):
     colorizer = module("training.colorizer")
     settings = experiment("token_type=cls", "training.steps=1")
     encoders = colorizer.load_encoders(settings, colorizer.build_start(settings))
@@ -304,9 +313,21 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(module, ex
 
     monkeypatch.setattr(module("training.sheet"), "coloured", coloured)
     colorizer.run(settings)
-    assert kinds == ["cls"]
+    assert kinds == ["cls"] and not caplog.text
+    shutil.copy(tmp_path / "mine" / "mine.safetensors", models_dir / "checkpoints")
+    node("LoadCheckpoint").execute("mine.safetensors")
+    assert "mine.safetensors was trained with token_type cls, and attention is chosen" in caplog.text
     with pytest.raises(ValueError, match="step-00000001 was trained with token_type cls, not attention"):
         colorizer.run(experiment())
+
+
+def test_a_vae_with_other_latents_is_named(module, experiment, tmp_path):
+    ddconfig = module("training.demo.vae").DDCONFIG | {"z_channels": 16}
+    wide = module("host.trainable").build_autoencoder(ddconfig)
+    save_file(wide.state_dict(), tmp_path / "wide.safetensors")
+    settings = experiment(FROM_NOTHING[0], f"vae={tmp_path / 'wide.safetensors'}")
+    with pytest.raises(ValueError, match=r"vae: the latents of wide\.safetensors have 16 channels .* takes 4"):
+        module("training.colorizer").run(settings)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from colorize_core.checkpoint import (
     file_contents,
     from_published_keys,
     to_published_keys,
+    told_token_type,
     v1_config,
     vae_weights,
 )
@@ -179,6 +180,19 @@ def test_an_autoencoder_as_diffusers_saves_it_is_refused_by_name():
     weights = {"encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.up_blocks.0.resnets.0.norm1.weight"}
     with pytest.raises(ValueError, match=r"^mse\.safetensors holds a VAE in the layout of diffusers: take"):
         detect_autoencoder(dict.fromkeys(weights, torch.zeros(8, 4, 3, 3)), "mse.safetensors")
+
+
+def test_a_vae_of_another_kind_of_model_is_not_called_incomplete():
+    weights = {"encoder.conv_in.weight", "decoder.conv_in.weight", "decoder.up.0.block.0.conv1.weight"}
+    with pytest.raises(ValueError, match=r"^ae\.safetensors lacks the VAE.s weight .* none of Stable Diffusion 1 or 2"):
+        detect_autoencoder(dict.fromkeys(weights, torch.zeros(8, 16, 3, 3)), "ae.safetensors")
+
+
+def test_a_file_says_which_tokens_its_model_was_trained_on_or_nothing():
+    config = v1_config("eps", model_channels=32, context_dim=64)
+    for token_type in ("attention", "cls", None):
+        assert told_token_type(file_contents(config, {}, {}, token_type)[1], "any") == token_type
+    assert told_token_type(None, "any") is None
 
 
 def test_a_new_v1_model_has_the_configuration_that_its_weights_tell(golden_state_dict):
