@@ -43,8 +43,12 @@ def test_the_autoencoders_latent_is_colour_and_contrast_of_each_patch():
 
 def test_pairs_of_whole_figures_are_drawn_more_often():
     skirt, bust = {"hair": "red", "skirt": "blue"}, {"hair": "red"}
-    chance = colorizer.chances([skirt, skirt, skirt, bust, bust, bust])
-    assert np.allclose(chance * (2 * colorizer.WHOLE_FIGURES + 4), [colorizer.WHOLE_FIGURES] * 2 + [1] * 4)
+    regions = np.zeros((8, 10, 10), np.uint8)
+    for legs, rows in zip(regions[:5], (4, 4, 1, 4, 4), strict=True):
+        legs[:rows, :2] = figures.BOTTOM
+    drawn = data.Pictures(regions, regions, regions, [skirt] * 5 + [bust] * 3)
+    expected = np.array([*[colorizer.WHOLE_FIGURES] * 3, colorizer.LITTLE_LEGS, *[1] * 4])
+    assert np.allclose(colorizer.chances(drawn), expected / expected.sum())
 
 
 def test_recoloured_pictures_differ_from_the_drawn_ones_in_one_region_and_in_nothing_of_their_shape():

@@ -14,8 +14,9 @@ from ...manipulation import manipulate_global
 from ..diffusion import cumulative_alphas
 from ..strategies import Strategy, colorizer_loss, draw
 from .clip import PHRASE_INDEX
+from .data import Pictures
 from .edits import edit_local
-from .figures import BOTTOMS
+from .figures import BOTTOM, BOTTOMS
 
 CONFIG = Config(
     version="v1",
@@ -34,6 +35,8 @@ CONFIG = Config(
 )
 STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
 WHOLE_FIGURES = 6.0  # times as often as other pictures
+LITTLE_LEGS = 12.0  # the same where the reference shows less of the legs' colour than LITTLE of itself
+LITTLE = 0.03
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
 AREA_POWER = 0.75  # of `area_weights`: the colours of skirts and trousers are the last to be learnt
@@ -62,10 +65,16 @@ class Encoded:
     weight: np.ndarray
 
 
-def chances(words: list[dict[str, str]]) -> np.ndarray:
-    """[N]: whole figures whose reference is one as well are rare, and alone teach where the colours of legs are."""
-    whole = np.array([bool(shown.keys() & BOTTOMS) for shown in words])
-    weight = np.where(whole & whole[np.arange(len(words)) ^ 1], WHOLE_FIGURES, 1.0)
+def chances(pictures: Pictures) -> np.ndarray:
+    """[N]: whole figures whose reference is one as well are rare, and alone teach where the colours of legs are.
+
+    Hardest are those whose reference shows little of its legs.
+    """
+    partner = np.arange(len(pictures)) ^ 1
+    whole = np.array([bool(shown.keys() & BOTTOMS) for shown in pictures.words])
+    legs = (pictures.regions == BOTTOM).mean(axis=(1, 2))[partner]
+    weight = np.where(legs < LITTLE, LITTLE_LEGS, WHOLE_FIGURES)
+    weight[~(whole & whole[partner])] = 1.0
     return weight / weight.sum()
 
 

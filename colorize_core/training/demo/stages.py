@@ -108,7 +108,7 @@ def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
     return tiny_colorizer.Encoded(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
-        chance=tiny_colorizer.chances(drawn.words),
+        chance=tiny_colorizer.chances(drawn),
         tokens=kept(folder / f"tokens-{of}.npy", lambda: tokens(towers, shown.color)),
         recolored=latents(recolored.color),
         change=tiny_colorizer.changes(drawn.words, recolored.words),
