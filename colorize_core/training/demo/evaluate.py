@@ -22,7 +22,7 @@ from .figures import COLORS, REGIONS
 
 PAIRS, SEED = 24, 3
 SIZES = (128, 256)
-STEPS, GUIDANCE = 20, 3.0
+STEPS, GUIDANCE = 20, 2.5
 BATCH = 8
 LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
 EDITED_NOUNS = ("hair", "shirt")
@@ -170,7 +170,7 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
                     hit.append(nearest_name(now, region) == target)
                 else:
                     drift.append(np.abs(now - was).mean())
-        print(f"{size} pixels, {noun} edits: {sum(hit)} of {len(hit)} hit, others drift {np.mean(drift):.0f}/255")  # noqa: T201
+        print(f"{size} pixels, {noun} edits: {sum(hit)} of {len(hit)} hit, others drift {np.mean(drift):.1f}/255")  # noqa: T201
         sketches = np.repeat(sketch[..., None], 3, axis=-1)
         save_sheet((sketches, pictures.color[sketched + 1], plain, changed), output / f"edit-{noun}-sheet-{size}.png")
 
