@@ -41,8 +41,9 @@ def masked(image: torch.Tensor, mask: torch.Tensor | None, name: str) -> torch.T
     if mask is None:
         return image
     check(image, name)
-    check(mask.reshape(-1, *mask.shape[-2:], 1), "mask")
-    mask = mask.reshape(-1, 1, *mask.shape[-2:]).to(image.device).float().clamp(0, 1)
+    mask = mask.reshape(-1, 1, *mask.shape[-2:])
+    check(mask.movedim(1, -1), "mask")
+    mask = mask.to(image.device, torch.float32).clamp(0, 1)
     mask = F.interpolate(mask, image.shape[1:3], mode="bilinear", antialias=True).movedim(1, -1)
     opaque = 1 - mask[torch.arange(len(image)) % len(mask)]
     if image.shape[-1] == 4:

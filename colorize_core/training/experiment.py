@@ -27,10 +27,9 @@ from .strategies import Strategy
 from .trainer import Settings as Training
 
 LEVELS = 4  # of a v1 model
+NORM_GROUPS = 32  # of the channels of each of its normalisations
 
 T = TypeVar("T")
-
-NORM_GROUPS = 32  # of the channels of each normalisation in the model
 
 
 @dataclass(frozen=True)

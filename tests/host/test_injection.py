@@ -15,13 +15,13 @@ def rand(*shape, seed=0):
 
 
 class GivenVAE:
-    """Encodes every picture into the latent that it was given, and remembers the picture's size."""
+    """Encodes every picture into the latent that it was given, and remembers the picture."""
 
     def __init__(self, latent):
         self.latent = latent
 
     def encode(self, pixels):
-        self.size = tuple(pixels.shape[1:3])
+        self.pixels = pixels
         return self.latent
 
 
@@ -532,7 +532,14 @@ def test_the_reference_is_encoded_at_most_512_wide_in_multiples_of_64(inject, si
     image = torch.rand(2, *size, 4)
     before = image.clone()
     inject(vae=vae, image=image)
-    assert vae.size == encoded and torch.equal(image, before)
+    assert vae.pixels.shape[1:3] == encoded and torch.equal(image, before)
+
+
+def test_what_a_mask_covers_of_the_reference_is_white(inject):
+    vae, mask = GivenVAE(rand(1, 4, SIZE, SIZE)), torch.zeros(1, 64, 64)
+    mask[:, :, :32] = 1.0
+    inject(vae=vae, image=torch.zeros(1, 64, 64, 3), mask=mask)
+    assert vae.pixels[:, :, :32].min() == 1 and vae.pixels[:, :, 32:].max() == 0
 
 
 def test_through_a_real_vae(node, models_dir, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, ksampler):
