@@ -9,6 +9,7 @@ that metadata; a `v_pred` key (v); a table of published names; a word of the fil
 """
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from pathlib import Path
 import torch
 
 from .sketch_encoder import HINT_BLOCKS
+
+logger = logging.getLogger(__name__)
 
 UNET_PREFIX = "model.diffusion_model."
 ENCODER_PREFIX = "control_encoder."
@@ -171,9 +174,11 @@ def detect_prediction(checkpoint: StateDict, version: str, name: str = "", metad
     return PUBLISHED_PREDICTION.get(stem) or next(by_word, VERSION_PREDICTION[version])
 
 
-def told_token_type(metadata: dict | None, name: str) -> str | None:
-    """`attention` or `cls`, if the file says which of the tokens its model was trained on."""
-    return _told(metadata, name).get("token_type")
+def compare_token_type(metadata: dict | None, name: str, chosen: str) -> None:
+    """Warns where the file says that its model was trained on other tokens than `chosen`: `attention` or `cls`."""
+    told = _told(metadata, name).get("token_type", chosen)
+    if told != chosen:
+        logger.warning("%s was trained with token_type %s, and %s is chosen.", name, told, chosen)
 
 
 def detect(checkpoint: StateDict, name: str, metadata: dict | None = None) -> Config:

@@ -1,6 +1,5 @@
 """A checkpoint file becomes the host's MODEL and VAE."""
 
-import logging
 from pathlib import Path
 
 import comfy.model_management
@@ -68,9 +67,7 @@ def build_patcher(state_dict, metadata, name, prediction="auto", token_type="att
     host_config.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
     host_config.prediction = config.prediction if prediction == "auto" else prediction
     host_config.token_type = token_type
-    trained_on = checkpoint.told_token_type(metadata, name)
-    if trained_on not in (None, token_type):
-        logging.warning(f"{name} was trained with token_type {trained_on}, and {token_type} is chosen.")
+    checkpoint.compare_token_type(metadata, name, token_type)
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
     quantised = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then

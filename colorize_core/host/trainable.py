@@ -67,14 +67,16 @@ def build_unet(config: checkpoint.Config) -> ColorizeUNet:
     return initialise(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
 
 
-def load_start(path: str, kind: str) -> Start:
+def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
     """The model of a file of ColorizeDiffusion v1 (kind `checkpoint`) or of Stable Diffusion 2 (`stable_diffusion`).
 
     The latter gets a new sketch encoder whose hints are zero, so that training starts at what the file computes.
-    ValueError names a file of another kind, or an incomplete one, and says what is wrong with it.
+    It warns of a file that was trained on another `token_type`. ValueError names a file of another kind, or an
+    incomplete one, and says what is wrong with it.
     """
     name = Path(path).name
     state_dict, metadata = read_state_dict(path)
+    checkpoint.compare_token_type(metadata, name, token_type)
     has_denoiser = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
     is_stable_diffusion = has_denoiser and checkpoint.detect_version(state_dict) is None
     if is_stable_diffusion and kind != "stable_diffusion":

@@ -102,7 +102,7 @@ def build_start(experiment: Experiment) -> Start:
     """The weights to start from, and the VAE: that of its own file where the experiment names one."""
     torch.manual_seed(experiment.training.seed)  # what is new starts at random
     if experiment.start.shape is None:
-        start = load_start(str(experiment.start.file), experiment.start.kind)
+        start = load_start(str(experiment.start.file), experiment.start.kind, experiment.token_type)
     else:
         shape = experiment.start.shape
         config = v1_config("eps", shape.model_channels, shape.channel_mult, shape.context_dim, shape.num_head_channels)

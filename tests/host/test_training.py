@@ -268,9 +268,10 @@ def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(module, exper
 
 
 def test_a_training_that_wants_tensorboard_where_there_is_none_does_not_start(module, experiment, monkeypatch):
+    colorizer = module("training.colorizer")  # first: what it imports looks for packages too
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="tensorboard is missing: pip install"):
-        module("training.colorizer").run(experiment("training.tensorboard=true"))
+        colorizer.run(experiment("training.tensorboard=true"))
 
 
 def test_a_model_trained_from_nothing_colours_through_the_nodes(module, experiment, colours, tmp_path):
@@ -315,8 +316,17 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
     colorizer.run(settings)
     assert kinds == ["cls"] and not caplog.text
     shutil.copy(tmp_path / "mine" / "mine.safetensors", models_dir / "checkpoints")
-    node("LoadCheckpoint").execute("mine.safetensors")
-    assert "mine.safetensors was trained with token_type cls, and attention is chosen" in caplog.text
+    mine = f"start={{kind: checkpoint, file: {(tmp_path / 'mine' / 'mine.safetensors').as_posix()}}}"
+    colorizer.build_start(experiment(mine, "token_type=cls"))
+    assert not caplog.text
+    warning = "mine.safetensors was trained with token_type cls, and attention is chosen"
+    for read in (
+        lambda: node("LoadCheckpoint").execute("mine.safetensors"),
+        lambda: colorizer.build_start(experiment(mine)),
+    ):
+        caplog.clear()
+        read()
+        assert warning in caplog.text
     with pytest.raises(ValueError, match="step-00000001 was trained with token_type cls, not attention"):
         colorizer.run(experiment())
 

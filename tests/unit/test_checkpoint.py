@@ -8,6 +8,7 @@ from colorize_core.checkpoint import (
     PUBLISHED_AUTOENCODER,
     AutoencoderConfig,
     Config,
+    compare_token_type,
     detect,
     detect_autoencoder,
     detect_prediction,
@@ -15,7 +16,6 @@ from colorize_core.checkpoint import (
     file_contents,
     from_published_keys,
     to_published_keys,
-    told_token_type,
     v1_config,
     vae_weights,
 )
@@ -188,11 +188,13 @@ def test_a_vae_of_another_kind_of_model_is_not_called_incomplete():
         detect_autoencoder(dict.fromkeys(weights, torch.zeros(8, 16, 3, 3)), "ae.safetensors")
 
 
-def test_a_file_says_which_tokens_its_model_was_trained_on_or_nothing():
+def test_a_file_that_says_which_tokens_its_model_was_trained_on_warns_of_others(caplog):
     config = v1_config("eps", model_channels=32, context_dim=64)
-    for token_type in ("attention", "cls", None):
-        assert told_token_type(file_contents(config, {}, {}, token_type)[1], "any") == token_type
-    assert told_token_type(None, "any") is None
+    for told, chosen in (("cls", "attention"), ("attention", "attention"), (None, "cls")):
+        compare_token_type(file_contents(config, {}, {}, told)[1], "mine.safetensors", chosen)
+    compare_token_type(None, "published.safetensors", "cls")
+    warned = ["mine.safetensors was trained with token_type cls, and attention is chosen."]
+    assert [record.getMessage() for record in caplog.records] == warned
 
 
 def test_a_new_v1_model_has_the_configuration_that_its_weights_tell(golden_state_dict):
