@@ -20,7 +20,7 @@ from .data import Pictures, draw
 from .edits import edit_local
 from .figures import COLORS, REGIONS
 
-PAIRS, SEED = 24, 3
+PAIRS, SEED = 64, 3
 SIZES = (128, 256)
 STEPS, GUIDANCE = 20, 2.5
 BATCH = 8
