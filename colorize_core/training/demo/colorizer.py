@@ -35,7 +35,7 @@ CONFIG = Config(
 )
 STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
 WHOLE_FIGURES = 6.0  # times as often as other pictures
-LITTLE_LEGS = 12.0  # the same where the reference shows less of the legs' colour than LITTLE of itself
+LITTLE_LEGS = 18.0  # the same where the reference shows less of the legs' colour than LITTLE of itself
 LITTLE = 0.03
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model

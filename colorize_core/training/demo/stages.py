@@ -30,7 +30,7 @@ AUTOENCODER_STEPS = 6000
 AUTOENCODER_SIZES = (64, 128, 64, 256)  # in turn
 CLIP_STEPS = 1400
 SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
-MIXED_STEPS = 15000
+MIXED_STEPS = 17500
 MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its second: side, batch, how often
 
 DEMO = Path("demo")
