@@ -174,7 +174,7 @@ def detect_prediction(checkpoint: StateDict, version: str, name: str = "", metad
     return PUBLISHED_PREDICTION.get(stem) or next(by_word, VERSION_PREDICTION[version])
 
 
-def compare_token_type(metadata: dict | None, name: str, chosen: str) -> None:
+def warn_of_other_tokens(metadata: dict | None, name: str, chosen: str) -> None:
     """Warns where the file says that its model was trained on other tokens than `chosen`: `attention` or `cls`."""
     told = _told(metadata, name).get("token_type", chosen)
     if told != chosen:

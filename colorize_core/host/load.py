@@ -67,7 +67,7 @@ def build_patcher(state_dict, metadata, name, prediction="auto", token_type="att
     host_config.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
     host_config.prediction = config.prediction if prediction == "auto" else prediction
     host_config.token_type = token_type
-    checkpoint.compare_token_type(metadata, name, token_type)
+    checkpoint.warn_of_other_tokens(metadata, name, token_type)
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
     quantised = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then

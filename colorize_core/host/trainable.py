@@ -76,7 +76,7 @@ def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
     """
     name = Path(path).name
     state_dict, metadata = read_state_dict(path)
-    checkpoint.compare_token_type(metadata, name, token_type)
+    checkpoint.warn_of_other_tokens(metadata, name, token_type)
     has_denoiser = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
     is_stable_diffusion = has_denoiser and checkpoint.detect_version(state_dict) is None
     if is_stable_diffusion and kind != "stable_diffusion":

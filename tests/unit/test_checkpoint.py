@@ -8,7 +8,6 @@ from colorize_core.checkpoint import (
     PUBLISHED_AUTOENCODER,
     AutoencoderConfig,
     Config,
-    compare_token_type,
     detect,
     detect_autoencoder,
     detect_prediction,
@@ -18,6 +17,7 @@ from colorize_core.checkpoint import (
     to_published_keys,
     v1_config,
     vae_weights,
+    warn_of_other_tokens,
 )
 
 TINY = Config(
@@ -191,8 +191,8 @@ def test_a_vae_of_another_kind_of_model_is_not_called_incomplete():
 def test_a_file_that_says_which_tokens_its_model_was_trained_on_warns_of_others(caplog):
     config = v1_config("eps", model_channels=32, context_dim=64)
     for told, chosen in (("cls", "attention"), ("attention", "attention"), (None, "cls")):
-        compare_token_type(file_contents(config, {}, {}, told)[1], "mine.safetensors", chosen)
-    compare_token_type(None, "published.safetensors", "cls")
+        warn_of_other_tokens(file_contents(config, {}, {}, told)[1], "mine.safetensors", chosen)
+    warn_of_other_tokens(None, "published.safetensors", "cls")
     warned = ["mine.safetensors was trained with token_type cls, and attention is chosen."]
     assert [record.getMessage() for record in caplog.records] == warned
 
