@@ -121,3 +121,17 @@ def test_local_text_gives_most_shirts_of_unseen_figures_the_target_colour(demo_f
         image = vae.decode(latent["samples"])[0].mul(255).numpy()
         found.append(evaluate.nearest_name(evaluate.region_color(image, pictures.regions[2 * i], "shirt"), "shirt"))
     assert sum(name == target for name, target in zip(found, targets, strict=True)) > PAIRS / 2, (found, targets)
+
+
+def test_the_evaluation_says_of_how_many_pictures_each_of_its_rows_is(
+    demo_files, training, monkeypatch, capsys, tmp_path
+):
+    evaluate = training("evaluate")
+    for name, value in {"PAIRS": 2, "FEWER_PAIRS": 1, "STEPS": 2}.items():
+        monkeypatch.setattr(evaluate, name, value)
+    evaluate.measure(evaluate.load(DEMO), SIZE, tmp_path)
+    head, *rows = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert head[-1] == "pictures"
+    assert {row[0]: row[-1] for row in rows} == {"guidance 2.5": "4", "autoencoder alone": "2", "no reference": "2"}
+    assert all(len(row) == len(head) for row in rows)
+    assert (tmp_path / f"demo-sheet-{SIZE}.png").exists()
