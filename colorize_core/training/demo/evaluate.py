@@ -14,7 +14,7 @@ from ...host.conditions import build_conditioning
 from ...host.guider import build_guider, sample
 from ...host.load import load_checkpoint
 from ...tokens import ReferenceTokens
-from ..metrics import line_fidelity, region_color_error
+from ..metrics import LEAST_PIXELS, line_fidelity, region_color_error
 from .clip import REGION_OF_NOUN
 from .data import Pictures, draw
 from .edits import edit_local
@@ -25,7 +25,6 @@ FEWER_PAIRS = 64  # the first of them, for what is far from what it is held agai
 SIZES = (128, 256)
 STEPS, GUIDANCE = 20, 2.5
 BATCH = 8
-LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
 EDITED_NOUNS = ("hair", "shirt")
 SHEET_ROWS = 12
 
