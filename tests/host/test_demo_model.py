@@ -48,6 +48,16 @@ def test_drawn_pictures_have_the_colours_by_which_results_are_judged(training):
     assert min(evaluate.hits(pictures.color[::-1], pictures, own).values()) < 0.5
 
 
+def test_a_region_that_is_mostly_outline_is_not_judged(training):
+    evaluate, figures = training("evaluate"), training("figures")
+    for pixels, color in ((39, None), (40, [250, 40, 10])):
+        regions = np.zeros((8, 8), np.uint8)
+        regions.flat[:pixels] = figures.REGIONS["eyes"]
+        image = np.where((regions == figures.REGIONS["eyes"])[..., None], (250, 40, 10), (0, 0, 0))
+        found = evaluate.region_color(image, regions, "eyes")
+        assert (found if found is None else found.tolist()) == color
+
+
 def test_tokens_kept_by_a_training_are_those_of_its_pictures_and_its_clip(training, monkeypatch, tmp_path):
     stages = training("stages")
     first, second = (training("clip").build().eval() for _ in range(2))  # CLIPs as they begin, at random
