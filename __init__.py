@@ -1,4 +1,4 @@
-"""ComfyUI nodes for ColorizeDiffusion: colour a sketch from a reference picture, adjust it with text."""
+"""ComfyUI nodes for ColorizeDiffusion: color a sketch from a reference picture, adjust it with text."""
 
 from .nodes import comfy_entrypoint
 

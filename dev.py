@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The developer's entry: makes an environment with a real ComfyUI of its own and runs things in it.
 
-    python3 dev.py demo            colour a drawing with the demo model: out/demo.png
+    python3 dev.py demo            color a drawing with the demo model: out/demo.png
     python3 dev.py test [...]      run all tests (arguments go to pytest)
     python3 dev.py serve [...]     ComfyUI in the browser (arguments go to ComfyUI)
     python3 dev.py bench           a step of our model against a step of ComfyUI's own; a text edit
@@ -293,7 +293,7 @@ def demo() -> int:
     with contextlib.ExitStack() as stack:
         with step("Starting ComfyUI"):
             server = stack.enter_context(Server(base))
-        with step("Colouring demo/sketch.png after demo/reference.png"):
+        with step("Coloring demo/sketch.png after demo/reference.png"):
             try:
                 history = server.wait(server.queue(prompt))
             except urllib.error.HTTPError as refusal:

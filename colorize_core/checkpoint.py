@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from .sketch_encoder import HINT_BLOCKS
+from .networks.sketch_encoder import HINT_BLOCKS
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Which CLIP is this state dict? What its shapes cannot tell comes from the file's metadata or open_clip's table.
 
-Shapes tell widths, depths, patches and the joint dimension; they do not tell heads, activation and normalisation.
+Shapes tell widths, depths, patches and the joint dimension; they do not tell heads, activation and normalization.
 Keys are those of Hugging Face's CLIPModel.
 """
 
@@ -48,7 +48,7 @@ class Tower:
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """A plain ViT CLIP. `activation` is "gelu" or "quick_gelu"; `mean` and `std` normalise RGB in 0..1."""
+    """A plain ViT CLIP. `activation` is "gelu" or "quick_gelu"; `mean` and `std` normalize RGB in 0..1."""
 
     embed_dim: int
     vision: Tower

@@ -1,7 +1,9 @@
-"""Pictures as they arrive from outside: channel-last, 0..1, grey or RGB, with or without alpha."""
+"""Pictures as they arrive from outside: channel-last, 0..1, gray or RGB, with or without alpha."""
 
 import torch
 import torch.nn.functional as F
+
+SIZE_MULTIPLE = 64  # pixels: sides of pictures are rounded to multiples of it
 
 
 def check(image: torch.Tensor, name: str) -> None:
@@ -9,7 +11,7 @@ def check(image: torch.Tensor, name: str) -> None:
     if image.ndim != 4 or image.shape[-1] not in (1, 3, 4):
         raise ValueError(
             f"{name}: its shape is {list(image.shape)}. "
-            "Give a batch of pictures [B,H,W,C] with 1 (grey), 3 (RGB) or 4 (RGB and alpha) channels."
+            "Give a batch of pictures [B,H,W,C] with 1 (gray), 3 (RGB) or 4 (RGB and alpha) channels."
         )
     if image.numel() == 0:
         raise ValueError(f"{name}: there is no pixel in it (shape {list(image.shape)}). Give at least one picture.")
@@ -27,8 +29,8 @@ def rgb_on(image: torch.Tensor, paper: float | torch.Tensor, name: str) -> torch
     check(image, name)
     image = image.float()
     if image.shape[-1] == 4:
-        colour, alpha = image[..., :3], image[..., 3:]
-        return colour * alpha + paper * (1 - alpha)
+        color, alpha = image[..., :3], image[..., 3:]
+        return color * alpha + paper * (1 - alpha)
     return image.expand(-1, -1, -1, 3)
 
 
@@ -55,3 +57,22 @@ def reduced_size(height: int, width: int, longest: int, multiple: int) -> tuple[
     """The size of a picture whose longer side is at most `longest`, the sides rounded to multiples of `multiple`."""
     scale = min(1, longest / max(height, width))
     return tuple(max(1, round(side * scale / multiple)) * multiple for side in (height, width))
+
+
+def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (height, width) in pixels are of one aspect ratio but for rounding.
+
+    That is, whether `other` is `size` scaled, each side rounded to a multiple of SIZE_MULTIPLE or closer.
+    """
+    slack = SIZE_MULTIPLE / 2
+    least = max((target - slack) / side for side, target in zip(size, other, strict=True))
+    most = min((target + slack) / side for side, target in zip(size, other, strict=True))
+    return least <= most
+
+
+def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """`images` [B,C,h,w] in 0..1 at another size: bicubic with antialiasing, clamped; the same size is untouched."""
+    if images.shape[-2:] == (height, width):
+        return images
+    resized = F.interpolate(images.float(), (height, width), mode="bicubic", antialias=True)  # none for half on a CPU
+    return resized.clamp(0, 1).to(images.dtype)

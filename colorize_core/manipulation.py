@@ -1,6 +1,6 @@
 """Text manipulation: move a reference's tokens along directions in the joint space of CLIP's pictures and words.
 
-Tokens are CLIP's projected image tokens, not normalised; texts are L2-normalised text features of the same CLIP. The
+Tokens are CLIP's projected image tokens, not normalized; texts are L2-normalized text features of the same CLIP. The
 correlation of a token v with a text t is the dot product v . t. Source: arXiv 2401.01456 (text-based manipulation).
 """
 
@@ -72,7 +72,7 @@ def correlation(tokens: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
 
 
 def positions(correlations: torch.Tensor) -> torch.Tensor:
-    """`correlations` [B,N] min-max normalised to 0..1 over each reference's tokens; 1 where all of them are equal."""
+    """`correlations` [B,N] min-max normalized to 0..1 over each reference's tokens; 1 where all of them are equal."""
     low = correlations.amin(dim=1, keepdim=True)
     span = correlations.amax(dim=1, keepdim=True) - low
     return torch.where(span > 0, (correlations - low) / span, 1.0)
@@ -116,9 +116,9 @@ def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
     index = (position * bins).long().clamp(max=bins - 1)
     histogram = F.one_hot(index, bins).sum(dim=1).float() + 1e-6  # a trace in each bin: no part is ever empty
     edges = torch.arange(1, bins, device=position.device) / bins
-    centres = (torch.arange(bins, device=position.device) + 0.5) / bins
+    centers = (torch.arange(bins, device=position.device) + 0.5) / bins
 
-    moments = histogram * centres
+    moments = histogram * centers
     below, above = histogram.cumsum(dim=1)[:, :-1], _sum_from(histogram)[:, 1:]
     outside, inside = moments.cumsum(dim=1)[:, :-1] / below, _sum_from(moments)[:, 1:] / above
     variance = below * above * (inside - outside) ** 2  # between the two parts
@@ -127,8 +127,8 @@ def auto_thresholds(position: torch.Tensor) -> torch.Tensor:
     border, h3 = edges[best], inside.gather(1, best)
     h2 = (border + h3) / 2
     candidates = torch.stack(torch.broadcast_tensors(torch.zeros_like(edges), edges, h2, h3), dim=-1)  # by their h1
-    weights = position_weights(centres, candidates).abs()  # [B,candidate,bin]
-    cost = (weights * (histogram * (centres < border))[:, None]).sum(dim=2)
+    weights = position_weights(centers, candidates).abs()  # [B,candidate,bin]
+    cost = (weights * (histogram * (centers < border))[:, None]).sum(dim=2)
     h1 = cost.masked_fill(edges > border, torch.inf).argmin(dim=1)
     return candidates[torch.arange(len(h1)), h1].to(position.dtype)
 

@@ -12,7 +12,7 @@ from .images import rgb_on
 class ReferenceTokens:
     """A reference in CLIP's joint space: `cls` [B,1,D] for the whole, `local` [B,N,D] row-major for its patches.
 
-    Both float32, projected, not normalised. N is 256 (16x16) for a ViT with patches of 14 at 224.
+    Both float32, projected, not normalized. N is 256 (16x16) for a ViT with patches of 14 at 224.
     """
 
     cls: torch.Tensor
@@ -20,7 +20,7 @@ class ReferenceTokens:
 
 
 def preprocess(image: torch.Tensor, size: int, mean: list[float], std: list[float]) -> torch.Tensor:
-    """A reference `image` [B,H,W,C] in 0..1 as CLIP's input [B,3,size,size], normalised with `mean` and `std`.
+    """A reference `image` [B,H,W,C] in 0..1 as CLIP's input [B,3,size,size], normalized with `mean` and `std`.
 
     Squashed to the square, not cropped: bicubic, antialiased, corners aligned, neither clamped nor rounded,
     as the model saw its references in training. Where it is transparent it shows white.

@@ -19,7 +19,7 @@ class EncodeReference(io.ComfyNode):
             node_id="ColorizeDiffusion_EncodeReference",
             display_name="Encode Reference",
             category=CATEGORY,
-            description="Turns a reference picture into the tokens that the colours are taken from.",
+            description="Turns a reference picture into the tokens that the colors are taken from.",
             search_aliases=["reference image", "style reference", "color reference", "ip adapter"],
             inputs=[
                 io.ClipVision.Input(
@@ -28,7 +28,7 @@ class EncodeReference(io.ComfyNode):
                 ),
                 io.Image.Input(
                     "image",
-                    tooltip="The picture whose colours to take. It is squashed to a square, not cropped.",
+                    tooltip="The picture whose colors to take. It is squashed to a square, not cropped.",
                 ),
                 MASK,
             ],
@@ -48,7 +48,7 @@ class ReferenceInjection(io.ComfyNode):
             display_name="Reference Injection",
             category=CATEGORY,
             description="Lets the model look at the reference picture itself at every step, beside its tokens: closer "
-            "to its colours and textures, at about twice the time.",
+            "to its colors and textures, at about twice the time.",
             search_aliases=["attention injection", "reference only", "reference attention", "style fidelity"],
             inputs=[
                 io.Model.Input("model", tooltip="A ColorizeDiffusion model. An earlier injection is replaced."),

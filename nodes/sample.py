@@ -18,7 +18,7 @@ def guidance_inputs():
             min=1.0,
             max=MAX_GUIDANCE,
             step=0.1,
-            tooltip="How strongly the colours follow the reference. 1 is off and costs nothing.",
+            tooltip="How strongly the colors follow the reference. 1 is off and costs nothing.",
         ),
         io.Float.Input(
             "sketch_guidance",
@@ -65,8 +65,8 @@ class Conditioning(io.ComfyNode):
             "with the two versions that guidance compares it with.",
             search_aliases=["apply reference", "apply sketch", "colorize positive negative"],
             inputs=[
-                Tokens.Input("tokens", tooltip="The encoded reference: its colours and their meaning."),
-                Sketch.Input("sketch", tooltip="The encoded sketch: the shapes to colour."),
+                Tokens.Input("tokens", tooltip="The encoded reference: its colors and their meaning."),
+                Sketch.Input("sketch", tooltip="The encoded sketch: the shapes to color."),
                 *interval_inputs(),
             ],
             outputs=[
@@ -112,7 +112,7 @@ class ReferenceStrength(io.ComfyNode):
                     tooltip="For all blocks: 0 ignores the reference, 1 is as trained.",
                 ),
                 level("encoder", "the first two blocks (0 and 1)"),
-                level("color", "the blocks that mostly decide on colours (2, 3, 10, 11 and 12)"),
+                level("color", "the blocks that mostly decide on colors (2, 3, 10, 11 and 12)"),
                 level("semantics", "the blocks that mostly decide on what things are (4, 5, 7, 8 and 9)"),
                 io.String.Input(
                     "per_block",
@@ -166,7 +166,7 @@ class Sampler(io.ComfyNode):
             node_id="ColorizeDiffusion_Sampler",
             display_name="Colorize",
             category=CATEGORY,
-            description="Colours the sketch from the reference.",
+            description="Colors the sketch from the reference.",
             search_aliases=["colorize sketch", "color line art", "colourise", "ksampler"],
             inputs=[
                 io.Model.Input("model", tooltip="A ColorizeDiffusion model."),
@@ -209,7 +209,7 @@ class Sampler(io.ComfyNode):
                 ),
                 *interval_inputs(),
             ],
-            outputs=[io.Latent.Output("latent", tooltip="The coloured picture, for VAE Decode.")],
+            outputs=[io.Latent.Output("latent", tooltip="The colored picture, for VAE Decode.")],
         )
 
     @classmethod

@@ -4,8 +4,8 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
-from ..colorize_core import canvas
 from ..colorize_core.images import masked
+from ..colorize_core.sketch import FAINTEST_LINE, POLARITIES, crop_to, place, sketch_from_image, white_on_black
 from .sockets import CATEGORY, Sketch
 
 
@@ -25,7 +25,7 @@ class PrepareSketch(io.ComfyNode):
                 io.Int.Input("height", **size, tooltip="Height of the picture to be made, in pixels."),
                 io.Combo.Input(
                     "polarity",
-                    options=canvas.POLARITIES,
+                    options=POLARITIES,
                     default="auto",
                     tooltip="How the lines are drawn. auto takes the middle tone for paper, as most of a drawing is.",
                 ),
@@ -46,7 +46,7 @@ class PrepareSketch(io.ComfyNode):
             outputs=[
                 io.Image.Output(
                     "sketch_image",
-                    tooltip="White lines on black, centred; aspect ratio kept. Crop to Sketch undoes the padding.",
+                    tooltip="White lines on black, centered; aspect ratio kept. Crop to Sketch undoes the padding.",
                 ),
                 io.Latent.Output("latent", tooltip="An empty latent of the same size, to sample into."),
             ],
@@ -54,12 +54,12 @@ class PrepareSketch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, width, height, polarity, batch_size, mask=None):
-        lines = canvas.white_on_black(masked(image, mask, "image"), polarity)
-        if (lines.amax(dim=(1, 2)) < canvas.FAINTEST_LINE).any():
+        lines = white_on_black(masked(image, mask, "image"), polarity)
+        if (lines.amax(dim=(1, 2)) < FAINTEST_LINE).any():
             logging.warning(
                 "Prepare Sketch: there are no lines in image. If its ground is transparent, connect Load Image's mask."
             )
-        lines = canvas.place(lines, height, width)
+        lines = place(lines, height, width)
         samples = torch.zeros(
             [batch_size, 4, height // 8, width // 8],
             device=comfy.model_management.intermediate_device(),
@@ -75,7 +75,7 @@ class EncodeSketch(io.ComfyNode):
             node_id="ColorizeDiffusion_EncodeSketch",
             display_name="Encode Sketch",
             category=CATEGORY,
-            description="Makes a prepared sketch the one that the colours will follow.",
+            description="Makes a prepared sketch the one that the colors will follow.",
             search_aliases=["line art", "sketch strength"],
             inputs=[
                 io.Image.Input(
@@ -95,7 +95,7 @@ class EncodeSketch(io.ComfyNode):
 
     @classmethod
     def execute(cls, sketch_image, strength):
-        sketch = canvas.sketch_from_image(sketch_image, strength)
+        sketch = sketch_from_image(sketch_image, strength)
         if (sketch.pixels.flatten(1).median(dim=1).values > 0).any():
             logging.warning(
                 "Encode Sketch: sketch_image is mostly white. Lines must be white on black: Prepare Sketch."
@@ -113,7 +113,7 @@ class CropToSketch(io.ComfyNode):
             description="Cuts away what Prepare Sketch added around the drawing to fill the picture.",
             search_aliases=["remove padding", "uncrop", "original size"],
             inputs=[
-                io.Image.Input("image", tooltip="The coloured picture, at its own size or upscaled."),
+                io.Image.Input("image", tooltip="The colored picture, at its own size or upscaled."),
                 io.Image.Input("sketch", tooltip="The drawing as it was given to Prepare Sketch."),
                 io.Boolean.Input(
                     "resize_to_sketch",
@@ -127,7 +127,7 @@ class CropToSketch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, sketch, resize_to_sketch=False):
-        return io.NodeOutput(canvas.crop_to(image, sketch, resize_to_sketch))
+        return io.NodeOutput(crop_to(image, sketch, resize_to_sketch))
 
 
 NODES = [PrepareSketch, EncodeSketch, CropToSketch]

@@ -250,7 +250,7 @@ class TextHeatmap(io.ComfyNode):
             display_name="Text Heatmap",
             category=CATEGORY,
             description="Shows where in the reference a text is: from violet (least similar) to yellow (most similar), "
-            "one colour for each threshold passed. Use it to find a control text and thresholds for Local Text "
+            "one color for each threshold passed. Use it to find a control text and thresholds for Local Text "
             "Manipulation.",
             search_aliases=["find region", "text mask", "clip segmentation", "correlation"],
             inputs=[

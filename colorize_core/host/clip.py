@@ -92,7 +92,7 @@ def encode_text(clip: comfy.sd.CLIP, texts: list[str], layer: str = "penultimate
     """Features [K,D] of K texts in the joint space of text and image, of length 1, float32 on the intermediate device.
 
     `layer` is the block after which the final norm and the projection are applied: "last" as CLIP was trained,
-    "penultimate" as SD 2 uses it. Texts are tokenised as open_clip does, so parentheses and "embedding:" mean
+    "penultimate" as SD 2 uses it. Texts are tokenized as open_clip does, so parentheses and "embedding:" mean
     themselves, and only the first 75 tokens count. Raises ValueError for a text encoder without a projection.
     """
     open_clip = import_open_clip()

@@ -4,7 +4,7 @@ import comfy.conds
 import comfy.utils
 import torch
 
-from ..canvas import Sketch
+from ..sketch import Sketch
 from ..tokens import ReferenceTokens
 
 # Keys of a CONDITIONING, whose main tensor holds the local tokens [B,N,D].

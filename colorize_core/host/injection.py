@@ -12,9 +12,9 @@ import comfy.conds
 import torch
 from comfy.ldm.modules.attention import CrossAttention
 
-from ..canvas import Sketch, resize
-from ..images import reduced_size, rgb_on
-from ..sketch_encoder import HINT_BLOCKS
+from ..images import reduced_size, resize, rgb_on
+from ..networks.sketch_encoder import HINT_BLOCKS
+from ..sketch import Sketch
 
 INJECTION = "colorize_injection"  # key of the Injection in the conditions of a run, and of what puts it there
 

@@ -70,12 +70,12 @@ def build_patcher(state_dict, metadata, name, prediction="auto", token_type="att
     checkpoint.warn_of_other_tokens(metadata, name, token_type)
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
-    quantised = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then
-    weight_dtype = None if quantised else comfy.utils.weight_dtype(state_dict, prefix)
+    quantized = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then
+    weight_dtype = None if quantized else comfy.utils.weight_dtype(state_dict, prefix)
     dtypes = host_config.supported_inference_dtypes
     dtype = management.unet_dtype(model_params=parameters, supported_dtypes=dtypes, weight_dtype=weight_dtype)
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
-    cast_dtype = management.unet_manual_cast(None if quantised else dtype, load_device, dtypes)
+    cast_dtype = management.unet_manual_cast(None if quantized else dtype, load_device, dtypes)
     host_config.set_inference_dtype(dtype, cast_dtype, device=load_device)
 
     device = management.unet_inital_load_device(parameters, dtype)

@@ -19,8 +19,8 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from comfy.model_management import cast_to_device
 
 from .. import checkpoint
-from ..canvas import same_aspect
-from ..sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, LATENT_DOWNSCALE, SketchEncoder
+from ..images import same_aspect
+from ..networks.sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, LATENT_DOWNSCALE, SketchEncoder
 from . import conditions, injection
 
 HINT_NAMES = tuple(f"hint_{k}" for k in range(len(HINT_BLOCKS)))

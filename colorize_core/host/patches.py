@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from comfy.patcher_extension import WrappersMP
 
-from ..canvas import Sketch
+from ..sketch import Sketch
 from .injection import INJECTION, Injection, add_to_conditions, encode_picture
 from .model import REFERENCE_STRENGTH, ColorizeModel
 

@@ -1,4 +1,4 @@
-"""The host's own networks built for training: float32, with gradients; initialised, or from a file's weights."""
+"""The host's own networks built for training: float32, with gradients; initialized, or from a file's weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from .files import read_state_dict
 from .load import require_weights
 from .model import HINT_NAMES, ColorizeUNet, unet_arguments
 
-INITIALISED = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
+INITIALIZED = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
 HINT_LAYERS = ("zero_layer.0", "zero_blocks.0.0", "zero_blocks.1.0", "zero_blocks.2.0", "zero_blocks.3.0")
 
 
@@ -42,10 +42,10 @@ class Start:
     vae: dict[str, torch.Tensor]
 
 
-def initialise(module: nn.Module, zero: tuple[str, ...] = ()) -> nn.Module:
-    """PyTorch's own initialisation (the host's layers skip it); layers whose name ends in one of `zero` start at 0."""
+def initialize(module: nn.Module, zero: tuple[str, ...] = ()) -> nn.Module:
+    """PyTorch's own initialization (the host's layers skip it); layers whose name ends in one of `zero` start at 0."""
     for name, layer in module.named_modules():
-        kind = next((kind for kind in INITIALISED if isinstance(layer, kind)), None)
+        kind = next((kind for kind in INITIALIZED if isinstance(layer, kind)), None)
         if kind is None:
             continue
         kind.reset_parameters(layer)
@@ -59,12 +59,12 @@ def build_autoencoder(ddconfig: dict) -> AutoencoderKL:
     """The Stable Diffusion autoencoder in the shape of `ddconfig`: `encode` gives raw latents [B,4,H/8,W/8]."""
     with torch.device("cpu"):
         autoencoder = AutoencoderKL(ddconfig=ddconfig, embed_dim=ddconfig["z_channels"])
-    return initialise(autoencoder)
+    return initialize(autoencoder)
 
 
 def build_unet(config: checkpoint.Config) -> ColorizeUNet:
     """The denoiser with its sketch encoder; its residual branches and its output start at zero."""
-    return initialise(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
+    return initialize(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
 
 
 def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
@@ -88,7 +88,7 @@ def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
     if is_stable_diffusion:
         config, weights = checkpoint.from_stable_diffusion(state_dict, name)
         unet = _empty_unet(config)
-        encoder = initialise(unet.control_encoder, zero=HINT_LAYERS).state_dict()
+        encoder = initialize(unet.control_encoder, zero=HINT_LAYERS).state_dict()
         weights |= {checkpoint.ENCODER_PREFIX + key: value for key, value in encoder.items()}
     else:
         config = checkpoint.detect(state_dict, name, metadata)

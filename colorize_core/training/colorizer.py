@@ -78,7 +78,7 @@ def run(experiment: Experiment) -> None:
             return
         try:
             model, _ = load_checkpoint(str(result), token_type=experiment.token_type)
-            image = sheet.coloured(model, encoders.vae, encoders.clip_vision, samples)
+            image = sheet.colored(model, encoders.vae, encoders.clip_vision, samples)
         except torch.OutOfMemoryError:
             logger.warning("no sheet at step %d: out of memory; set samples to 0 or to fewer", steps)
             return

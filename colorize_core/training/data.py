@@ -21,8 +21,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from ..canvas import SIZE_MULTIPLE, white_on_black
-from ..images import rgb_on
+from ..images import SIZE_MULTIPLE, rgb_on
+from ..sketch import white_on_black
 from .deformation import Deformation, deform
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
@@ -132,7 +132,7 @@ class Store:
             image = ImageOps.exif_transpose(image)
             if image.mode == "F":
                 raise ValueError("holds floating point numbers of an unknown range")
-            if image.mode.startswith("I"):  # 16 bit grey
+            if image.mode.startswith("I"):  # 16 bit gray
                 image = Image.fromarray((np.asarray(image) / 257).round().clip(0, 255).astype(np.uint8))
             return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
@@ -214,7 +214,7 @@ class PictureFolder:
 
         The sketch is white lines on black (+1 on -1). What is cropped away, the mirroring and the deformation of the
         reference follow from `seed`. The reference is the picture of that name in `reference/`, whole, else the same
-        part of the colour picture. Raises UnreadablePicture.
+        part of the color picture. Raises UnreadablePicture.
         """
         hashed = np.random.SeedSequence([PICTURE_STREAM, seed]).generate_state(1)[0]
         generator = torch.Generator().manual_seed(int(hashed))

@@ -1,6 +1,6 @@
-"""Deformation of references, so that what is learnt is which colours they have and not where (arXiv 2401.01456).
+"""Deformation of references, so that what is learned is which colors they have and not where (arXiv 2401.01456).
 
-Trained on pictures as their own references, a colorizer would copy colours from the same place.
+Trained on pictures as their own references, a colorizer would copy colors from the same place.
 """
 
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def warp(picture: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
     values = torch.cat([displacement.flatten(1, 2).double(), zeros[:, :2].expand(len(picture), 3, 2)], 1)
     weights = torch.linalg.solve(system, values).to(picture.dtype)
 
-    x, y = _pixel_centres(width, picture), _pixel_centres(height, picture)
+    x, y = _pixel_centers(width, picture), _pixel_centers(height, picture)
     basis = _spline_basis(x, y, control.to(picture.dtype))
     return _sample(picture, _lattice(x, y) + torch.einsum("hwk,bkc->bhwc", basis, weights))
 
@@ -108,10 +108,10 @@ def flip_rotate_crop(
         ],
         1,
     )
-    centre = (2 * torch.stack([x, y], -1) - 1) * (1 - kept)[:, None]
-    pixels = _lattice(_pixel_centres(width, picture), _pixel_centres(height, picture))
+    center = (2 * torch.stack([x, y], -1) - 1) * (1 - kept)[:, None]
+    pixels = _lattice(_pixel_centers(width, picture), _pixel_centers(height, picture))
     places = pixels.flatten(0, 1) @ linear.to(picture).mT
-    return _sample(picture, (places + centre.to(picture)[:, None]).unflatten(1, (height, width)))
+    return _sample(picture, (places + center.to(picture)[:, None]).unflatten(1, (height, width)))
 
 
 def shuffle_patches(picture: torch.Tensor, patches: int, generator: torch.Generator) -> torch.Tensor:
@@ -155,7 +155,7 @@ def _lattice(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
 
 
-def _pixel_centres(side: int, like: torch.Tensor) -> torch.Tensor:
+def _pixel_centers(side: int, like: torch.Tensor) -> torch.Tensor:
     """Where the pixels of a side lie, in half sides from its middle, [side]."""
     return (torch.arange(side).to(like) * 2 + 1) / side - 1
 

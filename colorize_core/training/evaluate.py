@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ..canvas import white_on_black
 from ..host import standalone
 from ..images import rgb_on
+from ..sketch import white_on_black
 from . import metrics
 from .data import Store, UnreadablePicture
 
@@ -38,8 +38,8 @@ class Measure:
 MEASURES = {
     "psnr": Measure("PSNR to the truth (dB)", True),
     "ms_ssim": Measure("MS-SSIM to the truth (0..1)", True),
-    "region_color_error": Measure("Region colour error to the truth (/255)", False),
-    "reference_color_error": Measure("Region colour error to the reference (/255)", False),
+    "region_color_error": Measure("Region color error to the truth (/255)", False),
+    "reference_color_error": Measure("Region color error to the reference (/255)", False),
     "line_fidelity": Measure("Line fidelity to the sketch (0 chance, 1 all)", True),
     "clip_similarity": Measure("CLIP similarity to the reference (cosine)", True),
     "fid": Measure("FID to the truth", False),
@@ -143,7 +143,7 @@ def read_regions(store: Store, name: str) -> torch.Tensor:
         if image.mode not in ("L", "P", "1"):
             raise ValueError(
                 f"is a picture of mode {image.mode}, no region map. "
-                "Save it as PNG with 8 bits a pixel (grey or palette) that are the number of its region."
+                "Save it as PNG with 8 bits a pixel (gray or palette) that are the number of its region."
             )
         return torch.from_numpy(np.array(image).astype(np.int64))[None]
 
@@ -343,11 +343,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         prog="python -m colorize_core.training.evaluate",
         description=__doc__,
         epilog="Pictures belong together by their names; endings may differ. PSNR and MS-SSIM need --truth, line "
-        "fidelity --sketches, region colour errors --masks. In the JSON, null is an infinite PSNR (equal pictures) "
-        "or a colour error without a region.",
+        "fidelity --sketches, region color errors --masks. In the JSON, null is an infinite PSNR (equal pictures) "
+        "or a color error without a region.",
     )
     add = parser.add_argument
-    add("results", type=Path, help="the coloured pictures")
+    add("results", type=Path, help="the colored pictures")
     add("--truth", type=Path, metavar="T", help="what they should be, in the same sizes")
     add("--references", type=Path, metavar="R", help="the references, any sizes (with --clip or --reference-masks)")
     add("--sketches", type=Path, metavar="S", help="the drawings, in the results' sizes, lines dark or light")
@@ -376,7 +376,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.reference_masks and not (options.references and options.masks):
         parser.error("--reference-masks: needs --references and --masks")
     if options.masks and not (options.truth or options.reference_masks):
-        parser.error("--masks: give --truth, or --references and --reference-masks, to compare colours with")
+        parser.error("--masks: give --truth, or --references and --reference-masks, to compare colors with")
     return options
 
 

@@ -84,7 +84,7 @@ class Experiment:
     """One training. `vae` is that of the start's file unless given; `prediction` auto is what the start predicts.
 
     `token_type` is the kind of the model, as in LoadCheckpoint: it takes the reference's local tokens (attention) or
-    its CLS token. `samples` pictures are coloured each time that the training saves, as a sheet to look at.
+    its CLS token. `samples` pictures are colored each time that the training saves, as a sheet to look at.
     """
 
     start: Start

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms.functional import gaussian_blur
 
-LEAST_PIXELS = 40  # the colour of a smaller region is mostly that of its outline
-EDGE_CONTRAST = 0.2  # a difference between neighbours, in 0..1, that is an edge and no shading
+LEAST_PIXELS = 40  # the color of a smaller region is mostly that of its outline
+EDGE_CONTRAST = 0.2  # a difference between neighbors, in 0..1, that is an edge and no shading
 EDGE_BLUR = 1.0  # pixels: the slack that lines have
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al. 2003)
@@ -27,7 +27,7 @@ def line_fidelity(result: torch.Tensor, sketch: torch.Tensor) -> torch.Tensor:
 
         E(x) = gaussian(min(1, max_c (max_3x3 x_c - min_3x3 x_c) / 0.2)),    fidelity = corr(E(r), E(s)).
 
-    Contrast counts up to 0.2 only, so giving a flat region another colour changes nothing as long as its lines can be
+    Contrast counts up to 0.2 only, so giving a flat region another color changes nothing as long as its lines can be
     seen, and shading counts little. Lines that are lost lower the number, and so do edges that the sketch has not (a
     reference's objects, say); unlike an F-score of edges, a correlation does not rise with the amount of ink.
     The Gaussian of one pixel forgives lines that are a little blurred or a little off.
@@ -54,10 +54,10 @@ def region_color_error(
     other_regions: torch.Tensor | None = None,
     least_pixels: int = LEAST_PIXELS,
 ) -> torch.Tensor:
-    """How far the colours of a `result`'s regions are from those of the `other` picture, in 255ths. [B]
+    """How far the colors of a `result`'s regions are from those of the `other` picture, in 255ths. [B]
 
-    The colour of a region is its median in sRGB, which lines and blurred borders hardly move; the distance of two
-    colours is the mean absolute difference of their channels; the error is the mean over the regions that both pictures
+    The color of a region is its median in sRGB, which lines and blurred borders hardly move; the distance of two
+    colors is the mean absolute difference of their channels; the error is the mean over the regions that both pictures
     show, whatever their sizes. `other` is the truth, on the same `regions`, or a reference [B,3,h,w] with
     `other_regions` [B,h,w] of its own in the same labels. Negative labels are no region, and regions of fewer than
     `least_pixels` do not count.
@@ -76,7 +76,7 @@ def region_color_error(
 def region_colors(
     picture: torch.Tensor, regions: torch.Tensor, least_pixels: int = LEAST_PIXELS
 ) -> dict[int, torch.Tensor]:
-    """The median colour [3] of each region of one picture [3,H,W] by its label in `regions` [H,W].
+    """The median color [3] of each region of one picture [3,H,W] by its label in `regions` [H,W].
 
     Negative labels, and labels on fewer than `least_pixels`, are left out.
     """

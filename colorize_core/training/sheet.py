@@ -1,4 +1,4 @@
-"""Sample sheets: how a model that is being trained colours, by the code that the nodes run."""
+"""Sample sheets: how a model that is being trained colors, by the code that the nodes run."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from ..canvas import Sketch
 from ..host.clip import encode_reference
 from ..host.conditions import build_conditioning
 from ..host.guider import build_guider, sample
-from ..sketch_encoder import LATENT_DOWNSCALE
+from ..networks.sketch_encoder import LATENT_DOWNSCALE
+from ..sketch import Sketch
 from .data import PictureFolder, Settings, UnreadablePicture
 from .deformation import Deformation
 
@@ -21,7 +21,7 @@ AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
 
 @dataclass(frozen=True)
 class Samples:
-    """What a sheet colours: `sketch` [B,3,S,S], white lines on black, and `reference` [B,3,R,R], in -1..1."""
+    """What a sheet colors: `sketch` [B,3,S,S], white lines on black, and `reference` [B,3,R,R], in -1..1."""
 
     sketch: torch.Tensor
     reference: torch.Tensor
@@ -47,7 +47,7 @@ def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples |
 
 
 @torch.no_grad()
-def coloured(model, vae, clip_vision, samples: Samples) -> torch.Tensor:
+def colored(model, vae, clip_vision, samples: Samples) -> torch.Tensor:
     """A sheet [3,B*S,3*S] in 0..1 of what the host's MODEL makes of the samples: sketch, reference, result."""
     reference, sketch = (images.add(1).div(2) for images in (samples.reference, samples.sketch))
     conditioning = build_conditioning(encode_reference(clip_vision, reference.movedim(1, -1)), Sketch(samples.sketch))

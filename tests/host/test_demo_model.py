@@ -1,4 +1,4 @@
-"""The model in demo/: small, read rightly by every loader, and it colours what it has not seen."""
+"""The model in demo/: small, read rightly by every loader, and it colors what it has not seen."""
 
 import importlib
 import shutil
@@ -40,7 +40,7 @@ def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, models
         assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
 
 
-def test_drawn_pictures_have_the_colours_by_which_results_are_judged(training):
+def test_drawn_pictures_have_the_colors_by_which_results_are_judged(training):
     evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     own = np.arange(2 * PAIRS)
     assert set(evaluate.hits(pictures.color, pictures, own).values()) == {1.0}
@@ -70,7 +70,7 @@ def test_tokens_kept_by_a_training_are_those_of_its_pictures_and_its_clip(traini
         np.testing.assert_array_equal(stages.encoded(tmp_path, 64).tokens, stages.tokens(towers, shown))
 
 
-def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colours(demo_files, node, training):
+def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors(demo_files, node, training):
     figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     partner = np.arange(2 * PAIRS) ^ 1
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
@@ -95,7 +95,7 @@ def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colour
     assert hits("background") >= 0.8 and hits("hair") >= 0.8 and hits("shirt") >= 0.6
 
 
-def test_local_text_gives_most_shirts_of_unseen_figures_the_target_colour(demo_files, node, training):
+def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(demo_files, node, training):
     evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
     clip_vision, clip = node("LoadCLIP").execute(CLIP).result

@@ -25,7 +25,7 @@ def conditioning(pack, node, golden):
     def build(strength=1.0):
         core = pack.colorize_core
         tokens = core.tokens.ReferenceTokens(cls=golden["context"][:, :1], local=golden["context"])
-        return node("Conditioning").execute(tokens, core.canvas.Sketch(golden["sketch"], strength)).result
+        return node("Conditioning").execute(tokens, core.sketch.Sketch(golden["sketch"], strength)).result
 
     return build
 

@@ -53,7 +53,7 @@ def condition(pack, node):
         pixels = (rand(1, 3, 8 * size, 8 * size, seed=100) > 1).float() * 2 - 1 if sketch is None else sketch
         return (
             node("Conditioning")
-            .execute(core.tokens.ReferenceTokens(cls=local[:, :1], local=local), core.canvas.Sketch(pixels))
+            .execute(core.tokens.ReferenceTokens(cls=local[:, :1], local=local), core.sketch.Sketch(pixels))
             .result
         )
 
@@ -135,7 +135,7 @@ def test_injection(
     latent = injected * (1 + sigma**2) ** 0.5 - sigma * noise  # such that noised, it is the published one
     patched = inject(
         vae=GivenVAE(model.model.process_latent_out(latent)),
-        sketch=pack.colorize_core.canvas.Sketch(golden["injected_sketch"]),
+        sketch=pack.colorize_core.sketch.Sketch(golden["injected_sketch"]),
         style_fidelity=fidelity,
         sketch_fidelity=control,
     )
@@ -196,7 +196,7 @@ def test_every_sampler_and_our_own_nodes(pack, node, ksampler, inject, sampler_n
     core, local = pack.colorize_core, rand(1, 16, WIDTH)
     inputs = {
         "tokens": core.tokens.ReferenceTokens(cls=local[:, :1], local=local),
-        "sketch": core.canvas.Sketch(-torch.ones(1, 3, 64, 64)),
+        "sketch": core.sketch.Sketch(-torch.ones(1, 3, 64, 64)),
         "latent": {"samples": torch.zeros(1, 4, SIZE, SIZE)},
         "seed": 1,
         "steps": 2,
@@ -214,7 +214,7 @@ def test_every_sampler_and_our_own_nodes(pack, node, ksampler, inject, sampler_n
 
 
 def test_every_input_counts(pack, inject, ksampler):
-    sketch = pack.colorize_core.canvas.Sketch((rand(1, 3, 64, 64, seed=3) > 1).float() * 2 - 1)
+    sketch = pack.colorize_core.sketch.Sketch((rand(1, 3, 64, 64, seed=3) > 1).float() * 2 - 1)
     base = ksampler(inject())
     assert differ(base, ksampler())
     for change in (
@@ -227,7 +227,7 @@ def test_every_input_counts(pack, inject, ksampler):
 
 
 def test_without_fidelity_the_sketch_is_not_looked_at(pack, inject, ksampler):
-    sketch = pack.colorize_core.canvas.Sketch(torch.ones(1, 3, 64, 64))
+    sketch = pack.colorize_core.sketch.Sketch(torch.ones(1, 3, 64, 64))
     assert torch.equal(ksampler(inject(sketch=sketch)), ksampler(inject()))
     assert torch.equal(ksampler(inject(sketch_fidelity=1.0)), ksampler(inject()))
 
@@ -352,7 +352,7 @@ def test_conditions_have_no_picture_sized_map_that_a_tiler_would_cut(pack, model
 
     core = pack.colorize_core
     injection = core.host.injection.Injection(
-        rand(1, 4, SIZE, SIZE), core.canvas.Sketch(-torch.ones(1, 3, 64, 64)), 0.5, 1.0, 0.5
+        rand(1, 4, SIZE, SIZE), core.sketch.Sketch(-torch.ones(1, 3, 64, 64)), 0.5, 1.0, 0.5
     )
     cond = comfy.sampler_helpers.convert_cond(condition()[0])[0] | {core.host.injection.INJECTION: injection}
     conds = model.model.extra_conds(**cond, noise=torch.zeros(1, 4, SIZE, SIZE), device=torch.device("cpu"), seed=1)

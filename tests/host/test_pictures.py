@@ -76,7 +76,7 @@ def test_crop_to_sketch_follows_an_upscaled_result(prepare, node):
 def test_a_sketch_carries_its_pixels_and_strength(prepare, node, pack):
     image, _ = prepare(drawing(128, 192))
     (sketch,) = node("EncodeSketch").execute(sketch_image=image, strength=0.7).result
-    assert isinstance(sketch, pack.colorize_core.canvas.Sketch) and sketch.strength == 0.7
+    assert isinstance(sketch, pack.colorize_core.sketch.Sketch) and sketch.strength == 0.7
     assert torch.equal(sketch.pixels, image.movedim(-1, 1) * 2 - 1)
 
 
@@ -99,11 +99,11 @@ def test_broken_pictures_are_refused_in_a_sentence(broken, prepare, node, encode
             use(image)
 
 
-def test_a_half_grey_picture_asks_for_the_polarity(prepare):
-    grey = torch.full((1, 32, 32, 3), 0.5)
+def test_a_half_gray_picture_asks_for_the_polarity(prepare):
+    gray = torch.full((1, 32, 32, 3), 0.5)
     with pytest.raises(ValueError, match="Set polarity by hand"):
-        prepare(grey)
-    assert prepare(grey, polarity="black lines on white")[0].max() == 0.5
+        prepare(gray)
+    assert prepare(gray, polarity="black lines on white")[0].max() == 0.5
 
 
 @pytest.fixture

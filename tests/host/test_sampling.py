@@ -28,7 +28,7 @@ def sketch(pack):
 
     def build(seed=0, batch=1, size=SIZE, strength=1.0):
         pixels = (rand(batch, 3, 8 * size, 8 * size, seed=100 + seed) > 1).float() * 2 - 1
-        return pack.colorize_core.canvas.Sketch(pixels, strength)
+        return pack.colorize_core.sketch.Sketch(pixels, strength)
 
     return build
 
@@ -269,8 +269,8 @@ def test_a_latent_of_another_vae_is_refused(colorize):
         colorize(latent={"samples": rand(1, 16, SIZE, SIZE)})
 
 
-def test_a_sketch_of_a_single_pixel_colours(pack, colorize):
-    dot = pack.colorize_core.canvas.Sketch(torch.ones(1, 3, 1, 1))
+def test_a_sketch_of_a_single_pixel_colors(pack, colorize):
+    dot = pack.colorize_core.sketch.Sketch(torch.ones(1, 3, 1, 1))
     assert colorize(sketch=dot).isfinite().all()
 
 
@@ -494,7 +494,7 @@ def test_differential_diffusion_follows_a_soft_mask(core_node, model, colorize):
 
 
 @pytest.mark.parametrize("offset", [0, 24])
-def test_an_area_colours_its_part_of_the_picture(core_node, ksampler, condition, tokens, sketch, offset):
+def test_an_area_colors_its_part_of_the_picture(core_node, ksampler, condition, tokens, sketch, offset):
     big = {"latent_image": empty_latent(size=2 * SIZE)}
     positive, no_reference, _ = condition(tokens(), sketch(size=2 * SIZE))
     other = condition(tokens(seed=5), sketch(size=2 * SIZE))[0]
@@ -506,7 +506,7 @@ def test_an_area_colours_its_part_of_the_picture(core_node, ksampler, condition,
     assert out.isfinite().all() and not torch.allclose(out, base, atol=1e-2)
 
 
-def test_a_mask_colours_its_part_of_the_picture(core_node, ksampler, condition, tokens, sketch):
+def test_a_mask_colors_its_part_of_the_picture(core_node, ksampler, condition, tokens, sketch):
     mask = torch.zeros(1, 8 * SIZE, 8 * SIZE)
     mask[..., : 4 * SIZE] = 1.0
     positive, no_reference, _ = condition(tokens(), sketch())
@@ -696,7 +696,7 @@ def test_reference_strength_may_change_after_compiling(pack, assert_golden):
 
 @pytest.fixture
 def prompt(pack, host, tiny_checkpoint, tokens, sketch, monkeypatch):
-    """An API-format prompt that loads the model and colours."""
+    """An API-format prompt that loads the model and colors."""
 
     class Source:
         INPUT_TYPES = classmethod(lambda cls: {"required": {}})

@@ -94,7 +94,7 @@ def training(**changed):
 
 
 def colorize(model):
-    """Colours both examples with a model."""
+    """Colors both examples with a model."""
     inputs = {
         "model": [model, 0],
         "tokens": ["tokens", 0],

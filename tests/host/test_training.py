@@ -1,4 +1,4 @@
-"""Training in the real host: what it starts from, and that what it saves colours through the nodes."""
+"""Training in the real host: what it starts from, and that what it saves colors through the nodes."""
 
 import importlib
 import shutil
@@ -184,8 +184,8 @@ def experiment(module, tmp_path):
 
 
 @pytest.fixture
-def colours(node, core_node, models_dir, tmp_path):
-    """`colours(file)`: the first demo picture as the nodes colour it with that checkpoint, [1,64,64,3]."""
+def colors(node, core_node, models_dir, tmp_path):
+    """`colors(file)`: the first demo picture as the nodes color it with that checkpoint, [1,64,64,3]."""
 
     def image(kind):
         picture = Image.open(tmp_path / "pictures" / kind / "00000.png").convert("RGB")
@@ -207,7 +207,7 @@ def colours(node, core_node, models_dir, tmp_path):
     return run
 
 
-def test_a_model_trained_from_a_published_file_colours_through_the_nodes(module, experiment, colours, tmp_path):
+def test_a_model_trained_from_a_published_file_colors_through_the_nodes(module, experiment, colors, tmp_path):
     module("training.colorizer").run(experiment())
     file = tmp_path / "mine" / "mine.safetensors"
     start, trained = load_file(DEMO / "colorize-demo.safetensors"), load_file(file)
@@ -218,7 +218,7 @@ def test_a_model_trained_from_a_published_file_colours_through_the_nodes(module,
 
     sheet = np.asarray(Image.open(tmp_path / "mine" / "sheets" / "00000002.png"))
     assert sheet.shape == (SIDE, 3 * SIDE, 3)
-    result = colours(file)[0].mul(255).numpy()
+    result = colors(file)[0].mul(255).numpy()
     assert np.abs(result - sheet[:, 2 * SIDE :]).mean() < 2  # the sheet shows what the nodes make
     assert result.std() > 20
 
@@ -261,7 +261,7 @@ def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(module, exper
     def out_of_memory(*_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(module("training.sheet"), "coloured", out_of_memory)
+    monkeypatch.setattr(module("training.sheet"), "colored", out_of_memory)
     module("training.colorizer").run(experiment(*FROM_NOTHING[:2], "training.steps=1"))
     assert "no sheet at step 1: out of memory; set samples to 0" in caplog.text
     assert (tmp_path / "mine" / "mine.safetensors").is_file() and not (tmp_path / "mine" / "sheets").exists()
@@ -274,10 +274,10 @@ def test_a_training_that_wants_tensorboard_where_there_is_none_does_not_start(mo
         colorizer.run(experiment("training.tensorboard=true"))
 
 
-def test_a_model_trained_from_nothing_colours_through_the_nodes(module, experiment, colours, tmp_path):
+def test_a_model_trained_from_nothing_colors_through_the_nodes(module, experiment, colors, tmp_path):
     module("training.colorizer").run(experiment(*FROM_NOTHING))
     file = tmp_path / "mine" / "mine.safetensors"
-    assert colours(file).isfinite().all()
+    assert colors(file).isfinite().all()
     assert not (tmp_path / "mine" / "sheets").exists()
 
 
@@ -308,11 +308,11 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
 
     kinds = []
 
-    def coloured(model, *_):
+    def colored(model, *_):
         kinds.append(model.model.token_type)
         return torch.zeros(3, 1, 1)
 
-    monkeypatch.setattr(module("training.sheet"), "coloured", coloured)
+    monkeypatch.setattr(module("training.sheet"), "colored", colored)
     colorizer.run(settings)
     assert kinds == ["cls"] and not caplog.text
     shutil.copy(tmp_path / "mine" / "mine.safetensors", models_dir / "checkpoints")

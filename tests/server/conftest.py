@@ -43,7 +43,7 @@ def server(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae
 
 
 def draw_pictures(folder: Path) -> None:
-    """A drawing of 90x64 pixels and a coloured picture of 64x64."""
+    """A drawing of 90x64 pixels and a colored picture of 64x64."""
     sketch, reference = Image.new("RGB", (90, 64), "white"), Image.new("RGB", (64, 64), "navy")
     ImageDraw.Draw(sketch).ellipse((20, 10, 60, 50), outline="black")
     ImageDraw.Draw(reference).ellipse((20, 10, 60, 50), fill="orange")

@@ -5,15 +5,15 @@ import torch
 from colorize_core.training.demo import ablation_measures as measures
 from colorize_core.training.demo.vae import prescribed_latent
 
-RED, GREEN, GREY = torch.eye(3)[0] * 255, torch.eye(3)[1] * 255, torch.full((3,), 128.0)
+RED, GREEN, GRAY = torch.eye(3)[0] * 255, torch.eye(3)[1] * 255, torch.full((3,), 128.0)
 
 
 def halves(left, right, side=4):
-    """Patch colours [1,side,side,3]."""
+    """Patch colors [1,side,side,3]."""
     return torch.stack([left, right])[:, None].expand(2, side // 2, 3).flatten(0, 1).expand(1, side, side, 3)
 
 
-def test_patch_colours_are_the_mean_colours_of_8x8_pixels():
+def test_patch_colors_are_the_mean_colors_of_8x8_pixels():
     picture = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
     means = torch.nn.functional.avg_pool2d(picture, 8).movedim(1, -1).add(1).mul(127.5)
     torch.testing.assert_close(measures.patch_colors(prescribed_latent(picture)), means, atol=1e-3, rtol=0)
@@ -27,7 +27,7 @@ def test_a_patch_belongs_to_the_region_that_fills_it_if_the_reference_shows_that
     assert measures.patch_regions(regions, known).tolist() == [[[0, 1, -1]], [[0, -1, -1]]]
 
 
-def test_the_truth_is_right_everywhere_and_swapped_colours_nowhere():
+def test_the_truth_is_right_everywhere_and_swapped_colors_nowhere():
     truth, swapped, palette = halves(RED, GREEN), halves(GREEN, RED), torch.stack([RED, GREEN])[None]
     labels = torch.tensor([0, 0, 1, 1]).expand(1, 4, 4)
     assert measures.region_correctness(truth, truth, labels, palette) == {0: 1.0, 1: 1.0}
@@ -35,14 +35,14 @@ def test_the_truth_is_right_everywhere_and_swapped_colours_nowhere():
     assert measures.region_correctness(halves(RED, RED), truth, labels, palette) == {0: 1.0, 1: 0.0}
 
 
-def test_a_colour_that_cannot_be_told_from_the_truth_is_not_held_against_it():
+def test_a_color_that_cannot_be_told_from_the_truth_is_not_held_against_it():
     truth, palette = halves(RED, RED), torch.stack([RED, RED * 0.95, GREEN])[None]
     labels = torch.zeros(1, 4, 4, dtype=torch.long)
     assert measures.region_correctness(halves(RED * 0.94, RED), truth, labels, palette) == {0: 1.0}
 
 
 def test_only_patches_where_two_layouts_differ_tell_which_one_was_followed():
-    truth, layout = halves(RED, GREY), halves(GREEN, GREY)
+    truth, layout = halves(RED, GRAY), halves(GREEN, GRAY)
     assert measures.layout_share(truth, truth, layout) == 0
     assert measures.layout_share(layout, truth, layout) == 1
     half = torch.cat([layout[:, :2], truth[:, 2:]], 1)

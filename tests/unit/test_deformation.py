@@ -28,7 +28,7 @@ def noise(batch: int, height: int, width: int) -> torch.Tensor:
 
 
 def places(height: int, width: int) -> torch.Tensor:
-    """A picture [1,2,H,W] whose colours say where its pixels lie: (x, y) in half sides."""
+    """A picture [1,2,H,W] whose colors say where its pixels lie: (x, y) in half sides."""
     x, y = ((2 * torch.arange(side) + 1) / side - 1 for side in (width, height))
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)])[None]
 
@@ -179,6 +179,6 @@ def test_a_reference_too_small_to_shuffle_is_fine_when_nothing_is_shuffled():
     assert deform(noise(1, 3, 3), Deformation(shuffle=0, patches=4), seeded()).shape == (1, 3, 3, 3)
 
 
-def test_what_lies_outside_the_picture_is_its_reflection_and_not_grey():
+def test_what_lies_outside_the_picture_is_its_reflection_and_not_gray():
     white = torch.ones(8, 3, 16, 24)
     assert torch.allclose(deform(white, EVERYTHING, seeded()), white, atol=1e-5)

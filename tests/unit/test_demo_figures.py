@@ -11,14 +11,14 @@ def test_a_seed_gives_the_same_figures_and_another_seed_others():
     assert not np.array_equal(first.color, other.color)
 
 
-def test_a_pair_shares_its_colours_and_not_its_shapes():
+def test_a_pair_shares_its_colors_and_not_its_shapes():
     pictures = data.draw(8, 1, 64)
     for left, right in zip(pictures.words[::2], pictures.words[1::2], strict=True):
         assert all(left[noun] == right[noun] for noun in left.keys() & right.keys())
     assert all((a != b).mean() > 0.02 for a, b in zip(pictures.sketch[::2], pictures.sketch[1::2], strict=True))
 
 
-def test_regions_have_the_colours_that_the_words_say():
+def test_regions_have_the_colors_that_the_words_say():
     pictures = data.draw(16, 1, 128)
     for color, regions, words in zip(pictures.color, pictures.regions, pictures.words, strict=True):
         for noun in words.keys() & {"background", "hair", "shirt"}:
@@ -32,7 +32,7 @@ def test_pictures_are_kept_and_read_again(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pictures-64-2-1.npz"]
 
 
-def test_the_autoencoders_latent_is_colour_and_contrast_of_each_patch():
+def test_the_autoencoders_latent_is_color_and_contrast_of_each_patch():
     red = torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand(3, 16, 24)
     latent = vae.prescribed_latent(red[None])
     assert latent.shape == (1, 4, 2, 3)
@@ -51,7 +51,7 @@ def test_pairs_of_whole_figures_are_drawn_more_often():
     assert np.allclose(colorizer.chances(drawn), expected / expected.sum())
 
 
-def test_recoloured_pictures_differ_from_the_drawn_ones_in_one_region_and_in_nothing_of_their_shape():
+def test_recolored_pictures_differ_from_the_drawn_ones_in_one_region_and_in_nothing_of_their_shape():
     drawn, recolored = data.draw(12, 1, 64), data.draw(12, 1, 64, recolor=True)
     assert np.array_equal(drawn.sketch, recolored.sketch) and np.array_equal(drawn.regions, recolored.regions)
     changed = colorizer.changes(drawn.words, recolored.words)
@@ -86,7 +86,7 @@ def test_a_trained_edit_swaps_the_correlations_of_two_phrases_in_cls_and_region(
 
 
 @pytest.mark.parametrize("share", (0.0, 1.0))
-def test_training_recolours_exactly_the_pictures_whose_references_are_edited(monkeypatch, share):
+def test_training_recolors_exactly_the_pictures_whose_references_are_edited(monkeypatch, share):
     """Even pictures' references show the changed region, odd ones' do not. Latents and weights hold their number."""
     given = {}
 

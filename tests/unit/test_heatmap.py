@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from colorize_core.heatmap import (
-    COLOURS,
+    COLORS,
     OPACITY,
-    colourise,
+    colorize,
     correlation_map,
     draw_grid,
     legend,
@@ -15,7 +15,7 @@ from colorize_core.heatmap import (
 )
 
 GRID = (16, 16)
-COLOUR_TABLE = torch.tensor(COLOURS) / 255
+COLOR_TABLE = torch.tensor(COLORS) / 255
 
 
 def peak(row: int, column: int) -> torch.Tensor:
@@ -50,15 +50,15 @@ def test_each_threshold_passed_is_one_step():
 
 
 def test_every_step_gets_brighter():
-    colours = colourise(torch.tensor([[[0, 0.25, 0.5, 0.75, 1.0]]]))[0, 0]
-    assert torch.allclose(colours, COLOUR_TABLE)
-    luminance = colours @ torch.tensor([0.2126, 0.7152, 0.0722])
+    colors = colorize(torch.tensor([[[0, 0.25, 0.5, 0.75, 1.0]]]))[0, 0]
+    assert torch.allclose(colors, COLOR_TABLE)
+    luminance = colors @ torch.tensor([0.2126, 0.7152, 0.0722])
     assert (luminance.diff() > 0.05).all()
 
 
 def test_the_picture_shows_through_the_map():
     picture = torch.rand(1, 8, 8, 3, generator=torch.Generator().manual_seed(0))
-    expected = OPACITY * COLOUR_TABLE[4] + (1 - OPACITY) * picture
+    expected = OPACITY * COLOR_TABLE[4] + (1 - OPACITY) * picture
     assert torch.allclose(overlay(picture, torch.ones(1, 8, 8)), expected)
 
 
@@ -69,12 +69,12 @@ def test_the_grid_parts_the_tokens_and_leaves_the_rest():
 
 
 @pytest.mark.parametrize("width", [1, 64, 512, 2048])
-def test_the_legend_shows_all_colours_at_any_width(width):
+def test_the_legend_shows_all_colors_at_any_width(width):
     strip = legend([0.5, 0.55, 0.65, 0.95], width)
     assert strip.shape[1:] == (width, 3)
     if width > 1:
-        for place, colour in enumerate(COLOUR_TABLE):
-            assert torch.allclose(strip[0, (2 * place + 1) * width // 10], colour, atol=1e-3)
+        for place, color in enumerate(COLOR_TABLE):
+            assert torch.allclose(strip[0, (2 * place + 1) * width // 10], color, atol=1e-3)
 
 
 def test_the_legend_names_the_thresholds():
@@ -83,11 +83,11 @@ def test_the_legend_names_the_thresholds():
     assert changed.min() >= 3 * 512 // 5 and changed.max() < 4 * 512 // 5
 
 
-def test_weights_have_the_colours_of_the_steps_they_stand_for():
+def test_weights_have_the_colors_of_the_steps_they_stand_for():
     weights = torch.tensor([[-2, -1, 0, 0.5, 1, 1.0]])
-    colours = weight_map(weights, (2, 3), pixels=4)
-    assert colours.shape == (1, 8, 12, 3)
-    assert torch.allclose(colours[0, [0, 0, 0, 4, 4], [0, 4, 8, 0, 4]], COLOUR_TABLE)
+    colors = weight_map(weights, (2, 3), pixels=4)
+    assert colors.shape == (1, 8, 12, 3)
+    assert torch.allclose(colors[0, [0, 0, 0, 4, 4], [0, 4, 8, 0, 4]], COLOR_TABLE)
 
 
 def test_as_a_mask_weights_below_zero_are_nothing():

@@ -37,8 +37,8 @@ def drawing(seed: int, size: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
     return lines, regions
 
 
-def coloured(lines: torch.Tensor, regions: torch.Tensor, seed: int) -> torch.Tensor:
-    """[1,3,S,S]: a light colour in every region, black lines over it."""
+def colored(lines: torch.Tensor, regions: torch.Tensor, seed: int) -> torch.Tensor:
+    """[1,3,S,S]: a light color in every region, black lines over it."""
     colors = 0.3 + 0.7 * torch.rand(10, 3, generator=torch.Generator().manual_seed(seed))
     return colors[regions].movedim(-1, 1) * (1 - lines[:, None])
 
@@ -48,14 +48,14 @@ def coloured(lines: torch.Tensor, regions: torch.Tensor, seed: int) -> torch.Ten
 
 @quick
 @given(seeds, seeds)
-def test_a_picture_drawn_from_the_sketch_has_line_fidelity_one_whatever_its_colours(seed, colors):
+def test_a_picture_drawn_from_the_sketch_has_line_fidelity_one_whatever_its_colors(seed, colors):
     lines, regions = drawing(seed)
-    assert metrics.line_fidelity(coloured(lines, regions, colors), lines).item() == pytest.approx(1, abs=1e-4)
+    assert metrics.line_fidelity(colored(lines, regions, colors), lines).item() == pytest.approx(1, abs=1e-4)
 
 
 def test_a_picture_drawn_from_another_sketch_has_line_fidelity_near_chance():
     lines = torch.cat([drawing(seed)[0] for seed in range(40)])
-    results = torch.cat([coloured(*drawing(seed), seed) for seed in range(40)])
+    results = torch.cat([colored(*drawing(seed), seed) for seed in range(40)])
     fidelity = metrics.line_fidelity(results.roll(1, 0), lines)
     assert fidelity.mean() < 0.15 and fidelity.max() < 0.5
     noise = torch.rand(40, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -64,7 +64,7 @@ def test_a_picture_drawn_from_another_sketch_has_line_fidelity_near_chance():
 
 def test_lost_lines_and_foreign_edges_both_lower_line_fidelity():
     lines, regions = drawing(0)
-    whole, other = coloured(lines, regions, 0), coloured(*drawing(1), 0)
+    whole, other = colored(lines, regions, 0), colored(*drawing(1), 0)
     lost, foreign = whole.clone(), torch.minimum(whole, other)
     lost[..., :48] = whole[..., :1]
     fidelity = metrics.line_fidelity(torch.cat([lost, foreign]), lines.expand(2, -1, -1))
@@ -73,7 +73,7 @@ def test_lost_lines_and_foreign_edges_both_lower_line_fidelity():
 
 def test_a_blurred_or_slightly_noisy_line_is_still_a_line():
     lines, regions = drawing(2)
-    result = coloured(lines, regions, 0)
+    result = colored(lines, regions, 0)
     blurred = torch.nn.functional.avg_pool2d(result, 3, 1, 1, count_include_pad=False)
     noisy = result + 0.01 * torch.randn(result.shape, generator=torch.Generator().manual_seed(0))
     assert metrics.line_fidelity(torch.cat([blurred, noisy]), lines.expand(2, -1, -1)).min() > 0.85
@@ -86,7 +86,7 @@ def test_a_flat_result_has_no_line_fidelity_and_a_blank_sketch_is_an_error():
         metrics.line_fidelity(torch.rand(2, 3, 96, 96), torch.cat([lines, torch.zeros_like(lines)]))
 
 
-# Region colour error
+# Region color error
 
 
 @quick
@@ -101,9 +101,9 @@ def test_the_names_of_regions_do_not_matter(seed, order):
 
 @quick
 @given(seeds, seeds, st.floats(0, 50))
-def test_the_colour_error_is_the_shift_of_the_colours_whatever_the_lines_look_like(seed, colors, shift):
+def test_the_color_error_is_the_shift_of_the_colors_whatever_the_lines_look_like(seed, colors, shift):
     lines, regions = drawing(seed)
-    clean, drawn = coloured(torch.zeros_like(lines), regions, colors), coloured(lines, regions, colors)
+    clean, drawn = colored(torch.zeros_like(lines), regions, colors), colored(lines, regions, colors)
     mostly_lines = [label for label in range(5) if lines[regions == label].sum() > 0.4 * (regions == label).sum()]
     regions[torch.isin(regions, torch.tensor(mostly_lines))] = -1
     error = metrics.region_color_error(drawn - shift / 255, clean, regions)
@@ -121,10 +121,10 @@ def test_every_region_counts_the_same_whatever_its_size():
 def test_a_reference_is_compared_by_its_own_region_map_at_its_own_size():
     lines, regions = drawing(3)
     small_lines, small_regions = lines[:, ::2, ::2], regions[:, ::2, ::2].flip(-1)
-    result = coloured(lines, regions, 5)
-    reference = coloured(small_lines.flip(-1), small_regions, 5)
+    result = colored(lines, regions, 5)
+    reference = colored(small_lines.flip(-1), small_regions, 5)
     assert metrics.region_color_error(result, reference, regions, small_regions).item() == pytest.approx(0, abs=1e-4)
-    assert metrics.region_color_error(result, coloured(small_lines, small_regions, 6), regions, small_regions) > 10
+    assert metrics.region_color_error(result, colored(small_lines, small_regions, 6), regions, small_regions) > 10
 
 
 def test_small_regions_and_negative_labels_do_not_count_and_without_any_region_it_is_nan():
@@ -204,8 +204,8 @@ def folder(tmp_path):
     """Three results with their truth, references, sketches and masks; the truth has a fourth picture."""
     for number in range(4):
         lines, regions = drawing(number)
-        color = coloured(lines, regions, number)
-        reference = coloured(lines, regions, number).flip(-1)[..., :64]
+        color = colored(lines, regions, number)
+        reference = colored(lines, regions, number).flip(-1)[..., :64]
         kinds = {"results": color * 0.9, "truth": color, "references": reference, "sketches": 1 - lines[:, None]}
         for kind, picture in kinds.items():
             (tmp_path / kind).mkdir(exist_ok=True)
@@ -237,7 +237,7 @@ def test_the_command_prints_a_table_and_writes_every_number_as_json(folder, caps
     evaluate.main([*options(folder, *ALL), "--json", str(folder / "out.json")])
     printed = capsys.readouterr().out
     written = json.loads((folder / "out.json").read_text())
-    assert "Region colour error to the reference" in printed and "1 pictures of the truth have no result" in printed
+    assert "Region color error to the reference" in printed and "1 pictures of the truth have no result" in printed
     assert "fewer than 5 scales" in printed
     assert list(written["pictures"]) == ["0", "1", "2"]
     per_picture = [values["psnr"] for values in written["pictures"].values()]
@@ -257,10 +257,10 @@ def test_equal_pictures_are_null_in_json_and_inf_in_the_table(folder, capsys):
 def test_networks_are_given_results_and_partners(folder):
     found = evaluate.open_pictures(folder / "results", truth=folder / "truth", references=folder / "references")
 
-    def mean_colour(picture):
+    def mean_color(picture):
         return picture.mean(dim=(2, 3))
 
-    report = evaluate.evaluate(found, inception=mean_colour, clip=mean_colour, fid=True, kid=True)
+    report = evaluate.evaluate(found, inception=mean_color, clip=mean_color, fid=True, kid=True)
     assert {"fid", "kid", "clip_similarity", "psnr", "ms_ssim"} == set(report.means())
     assert 0.9 < report.means()["clip_similarity"] <= 1 and report.means()["fid"] > 0
     assert any("biased" in note for note in report.notes)
@@ -302,7 +302,7 @@ def test_an_empty_and_a_missing_folder_are_named(folder):
     assert "nowhere: there is no such folder" in refusal([str(folder / "results"), "--truth", "nowhere"])
 
 
-def test_a_coloured_mask_a_broken_picture_and_a_blank_sketch_are_named(folder):
+def test_a_colored_mask_a_broken_picture_and_a_blank_sketch_are_named(folder):
     Image.new("L", (96, 96), 255).save(folder / "sketches" / "2.png")
     assert "sketches/2.png: sketch: there is no line" in refusal(options(folder, "sketches"))
     Image.new("RGB", (96, 96)).save(folder / "masks" / "1.png")
@@ -319,7 +319,7 @@ def test_a_coloured_mask_a_broken_picture_and_a_blank_sketch_are_named(folder):
         (["--truth", "t", "--clip", "c"], "give --references"),
         (["--references", "r"], "give --clip"),
         (["--truth", "t", "--reference-masks", "m"], "--references and --masks"),
-        (["--sketches", "s", "--masks", "m"], "to compare colours with"),
+        (["--sketches", "s", "--masks", "m"], "to compare colors with"),
     ],
 )
 def test_options_that_lack_another_are_refused(arguments, says, capsys):

@@ -1,6 +1,6 @@
 import torch
 
-from colorize_core.sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, SketchEncoder
+from colorize_core.networks.sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, SketchEncoder
 
 PREFIX = "control_encoder."
 

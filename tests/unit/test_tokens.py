@@ -39,9 +39,9 @@ def test_transparent_parts_of_a_reference_show_white():
     assert torch.allclose(plain(torch.zeros(1, 5, 5, 4)), torch.ones(1, 3, 14, 14))
 
 
-def test_grey_references_have_three_equal_channels():
-    grey = torch.rand(2, 9, 7, 1)
-    assert torch.equal(plain(grey), plain(grey.expand(-1, -1, -1, 3)))
+def test_gray_references_have_three_equal_channels():
+    gray = torch.rand(2, 9, 7, 1)
+    assert torch.equal(plain(gray), plain(gray.expand(-1, -1, -1, 3)))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (37, 911), (2048, 64)])

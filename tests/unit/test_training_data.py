@@ -274,12 +274,12 @@ def rgba() -> Image.Image:
 
 
 def sixteen_bit(dtype: str = "<u2") -> Image.Image:
-    grey = np.full((64, 64), 65535, dtype)
-    grey[:, :32] = 257 * 100
-    return Image.fromarray(grey)
+    gray = np.full((64, 64), 65535, dtype)
+    gray[:, :32] = 257 * 100
+    return Image.fromarray(gray)
 
 
-GREEN, WHITE, GREY = (0, 255, 0), (255, 255, 255), (100, 100, 100)
+GREEN, WHITE, GRAY = (0, 255, 0), (255, 255, 255), (100, 100, 100)
 
 
 @pytest.mark.parametrize(
@@ -288,14 +288,14 @@ GREEN, WHITE, GREY = (0, 255, 0), (255, 255, 255), (100, 100, 100)
         (rgba(), GREEN, WHITE),
         (rgba().quantize(), GREEN, WHITE),
         (rgba().convert("LA"), (150, 150, 150), WHITE),
-        (sixteen_bit(), GREY, WHITE),
-        (sixteen_bit().convert("I"), GREY, WHITE),
-        (sixteen_bit(">u2"), GREY, WHITE),
+        (sixteen_bit(), GRAY, WHITE),
+        (sixteen_bit().convert("I"), GRAY, WHITE),
+        (sixteen_bit(">u2"), GRAY, WHITE),
         (Image.new("1", (64, 64), 1), WHITE, WHITE),
-        (Image.new("L", (64, 64), 100), GREY, GREY),
+        (Image.new("L", (64, 64), 100), GRAY, GRAY),
         (Image.new("CMYK", (64, 64), (255, 0, 255, 0)), GREEN, GREEN),
     ],
-    ids=["RGBA", "palette", "grey and alpha", "16 bit", "32 bit", "16 bit big-endian", "1 bit", "grey", "CMYK"],
+    ids=["RGBA", "palette", "gray and alpha", "16 bit", "32 bit", "16 bit big-endian", "1 bit", "gray", "CMYK"],
 )
 def test_pictures_of_any_mode_are_read_and_transparent_parts_are_white(tmp_path, image, left, right):
     save(tmp_path, "color", "a.tif" if image.mode in ("CMYK", "I", "I;16B") else "a.png", image)
@@ -401,7 +401,7 @@ def test_a_sketch_that_cannot_belong_to_its_picture_or_has_no_paper_is_skipped(t
     assert torch.equal(batch["sketch"].isfinite().all(), torch.tensor(True))
     wrong_shape, no_paper = sorted(named(caplog))
     assert "sketch/p0.png: is 64x70, another shape than its picture's 64x64" in wrong_shape
-    assert "sketch/p1.png: " in no_paper and "half grey" in no_paper
+    assert "sketch/p1.png: " in no_paper and "half gray" in no_paper
     told = first_batches(root, 3, polarity="black lines on white")
     assert any((batch["sketch"].mean((1, 2, 3)).abs() < 0.01).any() for batch in told)
 

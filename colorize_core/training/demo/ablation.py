@@ -2,7 +2,7 @@
 
 One base, trained without any reference, learns to draw a picture from its sketch. From it every set-up trains with the
 same steps, pictures and draws: they differ in the strategy alone. A picture's reference is a thin-plate-spline warp of
-itself (arXiv 2401.01456), so that colours can be copied from the place where they stand in the reference; measured is
+itself (arXiv 2401.01456), so that colors can be copied from the place where they stand in the reference; measured is
 with references that show them elsewhere.
 """
 
@@ -20,14 +20,14 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
-from ...canvas import Sketch
 from ...checkpoint import file_contents
 from ...host.clip import encode_reference, load_clip
 from ...host.conditions import build_conditioning
 from ...host.guider import build_guider, sample
 from ...host.load import build_patcher, load_checkpoint
 from ...host.trainable import Colorizer, build_unet
-from ...sketch_encoder import HINT_DOWNSCALES
+from ...networks.sketch_encoder import HINT_DOWNSCALES
+from ...sketch import Sketch
 from ...tokens import ReferenceTokens
 from ..deformation import thin_plate_spline
 from ..diffusion import cumulative_alphas
@@ -236,7 +236,7 @@ def trained(base: nn.Module, data: Encoded, hints: torch.Tensor, setup: str, see
 
 @dataclass(frozen=True)
 class Unseen:
-    """Sketches to be coloured, and all that is known of them; the figures of a row share a palette.
+    """Sketches to be colored, and all that is known of them; the figures of a row share a palette.
 
     `small` are the sketches' own pictures. `references` show another view and something behind the figure, which no
     sketch has; `strangers` were drawn by the same rule and are shown to nobody.
@@ -291,8 +291,8 @@ def evaluate(unet: nn.Module, tests: Unseen, clip: Path, vae_file: Path) -> tupl
         correct = measures.region_correctness(other, truth, labels, palette_colors(tests.palettes))
         leak, chance = (measures.layout_share(other, truth, layout) for layout in layouts)
         found[f"guidance {guidance:g}"] = {
-            "matching: colour error": color_error(own, truth, regions),
-            "colour error": color_error(other, truth, labels.repeat_interleave(8, 1).repeat_interleave(8, 2)),
+            "matching: color error": color_error(own, truth, regions),
+            "color error": color_error(other, truth, labels.repeat_interleave(8, 1).repeat_interleave(8, 2)),
             "line fidelity": line_fidelity(pictures.movedim(-1, 1), lines).mean().item(),
             "region correctness": float(np.mean(list(correct.values()))),
             "correctness by region": {name: correct[index] for name, index in REGIONS.items() if index in correct},
@@ -345,7 +345,7 @@ def decode(file: Path, latent: torch.Tensor) -> torch.Tensor:
 
 
 def color_error(result: torch.Tensor, truth: torch.Tensor, regions: torch.Tensor) -> float:
-    """`region_color_error` of patch colours, each patch as large as in the picture that has these `regions`."""
+    """`region_color_error` of patch colors, each patch as large as in the picture that has these `regions`."""
     pixels = (
         (x / 255).movedim(-1, 1).repeat_interleave(8, -1).repeat_interleave(8, -2).contiguous() for x in (result, truth)
     )
@@ -364,7 +364,7 @@ def palette_colors(palettes: list[Palette]) -> torch.Tensor:
 
 
 def as_patches(pictures: list[Figure]) -> torch.Tensor:
-    """The patch colours of pictures that are larger than the sketches, at the sketches' size."""
+    """The patch colors of pictures that are larger than the sketches, at the sketches' size."""
     color = nn.functional.interpolate(images(np.stack([f.color for f in pictures])), size=SIZE, mode="area")
     return measures.patch_colors(vae.prescribed_latent(color))
 
@@ -412,8 +412,8 @@ def report(results: dict[str, dict], tests: Unseen, output: Path) -> None:
 
 
 COLUMNS = {  # of the tables: heading, which is better, key
-    "colour error, matching": ("lower", "matching: colour error"),
-    "colour error, mismatched": ("lower", "colour error"),
+    "color error, matching": ("lower", "matching: color error"),
+    "color error, mismatched": ("lower", "color error"),
     "line fidelity, mismatched": ("higher", "line fidelity"),
     "region correctness, mismatched": ("higher", "region correctness"),
     "leak of the layout": ("lower", "leak"),

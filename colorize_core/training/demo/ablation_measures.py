@@ -1,6 +1,6 @@
-"""What the ablation measures, on the mean colours of 8x8 patches: what the denoiser itself draws.
+"""What the ablation measures, on the mean colors of 8x8 patches: what the denoiser itself draws.
 
-The first three numbers of a prescribed latent are a patch's colour, so no autoencoder stands in between. Patch colours
+The first three numbers of a prescribed latent are a patch's color, so no autoencoder stands in between. Patch colors
 are [B,h,w,3] in 0..255, region maps [B,8h,8w] integers, palettes [B,K,3] in 0..255.
 """
 
@@ -9,12 +9,12 @@ import torch.nn.functional as F
 
 from . import vae
 
-APART = 40.0  # colours nearer than this (Euclidean, of 255) are not told apart
+APART = 40.0  # colors nearer than this (Euclidean, of 255) are not told apart
 LEAST_SHARE = 0.6  # of a patch that a region must fill to be judged there
 
 
 def patch_colors(latent: torch.Tensor) -> torch.Tensor:
-    """The colours in prescribed latents [B,4,h,w]."""
+    """The colors in prescribed latents [B,4,h,w]."""
     center, deviation = (latent.new_tensor(v[:3])[:, None, None] for v in (vae.LATENT_MEAN, vae.LATENT_DEVIATION))
     brightness, red_green, yellow_blue = (latent[:, :3] * deviation + center).unbind(1)
     blue = brightness - yellow_blue * 2 / 3
@@ -34,9 +34,9 @@ def patch_regions(regions: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 def region_correctness(
     result: torch.Tensor, truth: torch.Tensor, labels: torch.Tensor, palette: torch.Tensor
 ) -> dict[int, float]:
-    """By region in `labels` [B,h,w], the share of its patches that have its colour.
+    """By region in `labels` [B,h,w], the share of its patches that have its color.
 
-    A patch has it if its colour is nearer to the `truth` than to all of the `palette`'s colours that can be told apart
+    A patch has it if its color is nearer to the `truth` than to all of the `palette`'s colors that can be told apart
     from the truth.
     """
     others = palette[:, None, None]  # [B,1,1,K,3]
@@ -47,9 +47,9 @@ def region_correctness(
 
 
 def layout_share(result: torch.Tensor, truth: torch.Tensor, layout: torch.Tensor) -> float:
-    """Of the patches where the picture `layout` has another colour than the `truth`, the share that is nearer to it.
+    """Of the patches where the picture `layout` has another color than the `truth`, the share that is nearer to it.
 
-    With the reference as `layout`: how much of where its colours stand has leaked.
+    With the reference as `layout`: how much of where its colors stand has leaked.
     """
     contested = distance(truth, layout) >= APART
     return (distance(result, layout) < distance(result, truth))[contested].float().mean().item()

@@ -93,7 +93,7 @@ def image_tokens(model: CLIP, color: np.ndarray, kept: torch.Tensor | None = Non
 
 
 def text_features(model: CLIP, texts: list[str], blocks: int) -> torch.Tensor:
-    """Normalised features [K,D] after the first `blocks` text blocks; attention is causal, so padding is cut."""
+    """Normalized features [K,D] after the first `blocks` text blocks; attention is causal, so padding is cut."""
     ids = tokenize(texts).to(model.text_projection.device)
     ids = ids[:, : int(ids.argmax(1).max()) + 1]
     length = ids.shape[1]
@@ -126,7 +126,7 @@ def contrastive_loss(logits: torch.Tensor, matches: torch.Tensor) -> torch.Tenso
 
 
 def other_colors() -> torch.Tensor:
-    """[P,P]: 1 where two phrases name different colours of the same noun."""
+    """[P,P]: 1 where two phrases name different colors of the same noun."""
     return torch.tensor([[float(a[1] == b[1] and a[0] != b[0] and None not in (a[0], b[0])) for b in PHRASES]
                          for a in PHRASES])  # fmt: skip
 

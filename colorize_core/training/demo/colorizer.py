@@ -1,6 +1,6 @@
 """The demo's colorizer: latent diffusion on figures, its reference the same palette in another pose.
 
-Small pictures first: they cost a quarter, and where to look for which colour carries over to large ones.
+Small pictures first: they cost a quarter, and where to look for which color carries over to large ones.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ CONFIG = Config(
 )
 STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
 WHOLE_FIGURES = 6.0  # times as often as other pictures
-LITTLE_LEGS = 18.0  # the same where the reference shows less of the legs' colour than LITTLE of itself
+LITTLE_LEGS = 18.0  # the same where the reference shows less of the legs' color than LITTLE of itself
 LITTLE = 0.03
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
-AREA_POWER = 0.75  # of `area_weights`: the colours of skirts and trousers are the last to be learnt
+AREA_POWER = 0.75  # of `area_weights`: the colors of skirts and trousers are the last to be learned
 KEPT_TOKENS = 192  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
-EDITED = 0.35  # how often the reference's tokens are edited with words, and the picture recoloured alike
+EDITED = 0.35  # how often the reference's tokens are edited with words, and the picture recolored alike
 EDIT_SCALES = (6.0, 10.0)  # around LocalText's own
 
 
@@ -50,8 +50,8 @@ class Encoded:
     """Pictures as what the colorizer sees of them.
 
     `latent` [N,4,h,w] scaled, `sketch` [N,8h,8w] uint8 (black on white), `tokens` [N,257,D], `chance` [N];
-    `recolored` [N,4,h,w]: the latents with one region in another colour, `change` [N,3]: the indices in PHRASES of that
-    region, its colour and its other colour, -1 where a picture does not show it; `phrases` [P,D]: PHRASES' features;
+    `recolored` [N,4,h,w]: the latents with one region in another color, `change` [N,3]: the indices in PHRASES of that
+    region, its color and its other color, -1 where a picture does not show it; `phrases` [P,D]: PHRASES' features;
     `weight` [N,1,h,w]: what each place counts.
     """
 
@@ -66,7 +66,7 @@ class Encoded:
 
 
 def chances(pictures: Pictures) -> np.ndarray:
-    """[N]: whole figures whose reference is one as well are rare, and alone teach where the colours of legs are.
+    """[N]: whole figures whose reference is one as well are rare, and alone teach where the colors of legs are.
 
     Hardest are those whose reference shows little of its legs.
     """
@@ -79,7 +79,7 @@ def chances(pictures: Pictures) -> np.ndarray:
 
 
 def changes(words: list[dict[str, str]], recolored: list[dict[str, str]]) -> np.ndarray:
-    """`Encoded.change` of pictures of these `words`, given those of the same pictures recoloured."""
+    """`Encoded.change` of pictures of these `words`, given those of the same pictures recolored."""
     change = np.full((len(words), 3), -1)
     for row, before, after in zip(change, words, recolored, strict=True):
         for noun in before:

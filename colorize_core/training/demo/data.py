@@ -30,7 +30,7 @@ class Pictures:
 def draw(pairs: int, seed: int, size: int, recolor: bool = False) -> Pictures:
     """`pairs` pairs of pictures `size` pixels square; at any size a seed gives the same figures.
 
-    `recolor` gives one region of each pair another colour than without it.
+    `recolor` gives one region of each pair another color than without it.
     """
     figures = []
     for pair in range(pairs):
@@ -59,7 +59,7 @@ def cached(pairs: int, seed: int, folder: Path, size: int, recolor: bool = False
 def area_weights(regions: np.ndarray, power: float) -> np.ndarray:
     """What each pixel of `regions` [N,S,S] counts, float32 of mean 1 in a picture: a large region's less.
 
-    They fall with this power of the region's area, 0 to 1: eyes and skirts are learnt as well as skies.
+    They fall with this power of the region's area, 0 to 1: eyes and skirts are learned as well as skies.
     """
     weight = np.stack([np.bincount(r.ravel()).clip(1)[r] ** -power for r in regions])
     return (weight / weight.mean(axis=(1, 2), keepdims=True)).astype(np.float32)

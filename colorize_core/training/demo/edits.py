@@ -1,4 +1,4 @@
-"""A region of a reference turned to another colour with words, as the LocalText node does it."""
+"""A region of a reference turned to another color with words, as the LocalText node does it."""
 
 import torch
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...canvas import Sketch
 from ...host.clip import encode_reference, encode_text, load_clip
 from ...host.conditions import build_conditioning
 from ...host.guider import build_guider, sample
 from ...host.load import load_checkpoint
+from ...sketch import Sketch
 from ...tokens import ReferenceTokens
 from ..metrics import LEAST_PIXELS, line_fidelity, region_color_error
 from .clip import REGION_OF_NOUN
@@ -72,16 +72,16 @@ def nearest_name(rgb: np.ndarray, region: str) -> str:
 
 
 def region_color(image: np.ndarray, regions: np.ndarray, region: str) -> np.ndarray | None:
-    """The median colour of a region; None where there is too little of it."""
+    """The median color of a region; None where there is too little of it."""
     inside = regions == REGIONS[region]
     return np.median(image[inside], axis=0) if inside.sum() >= LEAST_PIXELS else None
 
 
 def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[str, float]:
-    """Per region, the share of pictures `color` [N,S,S,3] where it has the colour's name that it has in picture
+    """Per region, the share of pictures `color` [N,S,S,3] where it has the color's name that it has in picture
     `palette_of` [N].
 
-    Only regions count that this picture shows and whose colour can be told in the drawn picture itself: thick lines
+    Only regions count that this picture shows and whose color can be told in the drawn picture itself: thick lines
     leave nothing but ink of small eyes.
     """
     scores = {region: [] for region in REGIONS}
@@ -96,7 +96,7 @@ def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[
 
 
 def measure(demo: Demo, size: int, output: Path) -> None:
-    """Prints a table of `hits`, colour error and line fidelity, and saves a sheet: sketch, reference, result, truth.
+    """Prints a table of `hits`, color error and line fidelity, and saves a sheet: sketch, reference, result, truth.
 
     The pictures through the autoencoder alone are the ceiling; results without a reference the floor: of the first
     `FEWER_PAIRS`.
@@ -114,7 +114,7 @@ def measure(demo: Demo, size: int, output: Path) -> None:
         "autoencoder alone": (through_vae, fewer, own[: len(fewer)]),
         "no reference": (floor, fewer, partner[: len(fewer)]),
     }
-    print(" | ".join([f"{size} pixels, colour hits", *REGIONS, "colour error", "line fidelity", "pictures"]))  # noqa: T201
+    print(" | ".join([f"{size} pixels, color hits", *REGIONS, "color error", "line fidelity", "pictures"]))  # noqa: T201
     for name, (color, drawn, seen) in rows.items():
         row = [f"{score:.2f}" for score in hits(color, drawn, seen).values()]
         row += [f"{color_error(color, drawn, seen):.1f}/255", f"{lines(color, drawn):.2f}", str(len(drawn))]
@@ -124,7 +124,7 @@ def measure(demo: Demo, size: int, output: Path) -> None:
 
 
 def color_error(color: np.ndarray, pictures: Pictures, seen: np.ndarray) -> float:
-    """How far the regions' colours are from those of pictures `seen` [N], over the regions that both show."""
+    """How far the regions' colors are from those of pictures `seen` [N], over the regions that both show."""
     regions = np.where(np.isin(pictures.regions, list(REGIONS.values())), pictures.regions.astype(np.int16), -1)
     regions = torch.from_numpy(regions)
     errors = region_color_error(unit(color), unit(pictures.color[seen]), regions, regions[seen])
@@ -142,8 +142,8 @@ def unit(color: np.ndarray) -> torch.Tensor:
 def measure_edits(demo: Demo, size: int, output: Path) -> None:
     """Prints what an edit of one region with words does to the result, and saves a sheet for each noun.
 
-    Anchor and enhance, published thresholds: "red hair" becomes a random other colour of hair. A hit is a region that
-    comes to have the target's name; drift is how far the colours move of the other regions that the reference shows.
+    Anchor and enhance, published thresholds: "red hair" becomes a random other color of hair. A hit is a region that
+    comes to have the target's name; drift is how far the colors move of the other regions that the reference shows.
     """
     pictures = draw(FEWER_PAIRS, SEED, size)
     for noun in EDITED_NOUNS:
@@ -176,7 +176,7 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
 
 
 def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], targets: list[str]) -> ReferenceTokens:
-    """The tokens of each reference with `noun` turned from its anchor colour into its target colour."""
+    """The tokens of each reference with `noun` turned from its anchor color into its target color."""
     control = encode_text(demo.clip, [noun])[0]
     rows = []
     for i, texts in enumerate(zip(anchors, targets, strict=True)):

@@ -1,7 +1,7 @@
 """Procedural figures: a picture, its line drawing, a map of its regions, and the words for what it shows.
 
-A *palette* names the colours and a *pose* says everything about shape. Two pictures that share a palette but not
-a pose are a training pair: the reference tells the colours, the sketch tells the shapes.
+A *palette* names the colors and a *pose* says everything about shape. Two pictures that share a palette but not
+a pose are a training pair: the reference tells the colors, the sketch tells the shapes.
 """
 
 import math
@@ -19,11 +19,11 @@ REGIONS = {"background": BACKGROUND, "hair": HAIR, "skin": SKIN, "eyes": EYES, "
 CLOTH = {
     "red": (214, 40, 44), "blue": (50, 90, 210), "green": (50, 150, 70), "yellow": (250, 220, 60),
     "white": (246, 246, 246), "black": (46, 46, 54), "pink": (250, 150, 190), "purple": (140, 70, 190),
-    "orange": (244, 140, 40), "brown": (130, 84, 50), "grey": (150, 150, 156),
+    "orange": (244, 140, 40), "brown": (130, 84, 50), "gray": (150, 150, 156),
 }  # fmt: skip
 COLORS = {
     "background": {
-        "white": (252, 252, 252), "pink": (255, 214, 228), "grey": (190, 190, 196), "green": (172, 222, 160),
+        "white": (252, 252, 252), "pink": (255, 214, 228), "gray": (190, 190, 196), "green": (172, 222, 160),
         "blue": (150, 206, 250), "night": (30, 32, 84), "sunset": (252, 160, 96), "yellow": (252, 240, 170),
     },
     "hair": {
@@ -38,10 +38,10 @@ COLORS = {
     "bottom": CLOTH,
 }  # fmt: skip
 PROP_COLORS = {
-    "white": (250, 210, 80), "pink": (250, 120, 160), "grey": (110, 110, 120), "green": (60, 140, 80),
+    "white": (250, 210, 80), "pink": (250, 120, 160), "gray": (110, 110, 120), "green": (60, 140, 80),
     "blue": (255, 255, 255), "night": (250, 240, 180), "sunset": (230, 60, 50), "yellow": (240, 150, 60),
 }  # fmt: skip
-JITTER = 9  # how far a picture's colour may lie from the named one, per channel of 255
+JITTER = 9  # how far a picture's color may lie from the named one, per channel of 255
 
 HAIR_STYLES = ("long", "short", "twintails")
 BOTTOMS = ("skirt", "trousers")
@@ -50,7 +50,7 @@ PROPS = ("nothing", "sun", "stars", "mountains", "clouds")
 
 @dataclass(frozen=True)
 class Palette:
-    """Per region of `REGIONS`: the colour's name, and its RGB in 0..255 (near the named one)."""
+    """Per region of `REGIONS`: the color's name, and its RGB in 0..255 (near the named one)."""
 
     names: dict[str, str]
     rgb: dict[str, tuple[int, int, int]]
@@ -58,7 +58,7 @@ class Palette:
 
 @dataclass(frozen=True)
 class Pose:
-    """Shape without colour; lengths in units of the head's radius, angles in radians."""
+    """Shape without color; lengths in units of the head's radius, angles in radians."""
 
     hair: str
     bangs: int
@@ -112,7 +112,7 @@ def random_palette(rng: np.random.Generator) -> Palette:
 
 
 def recolored(palette: Palette, rng: np.random.Generator) -> Palette:
-    """`palette` with another colour for one region."""
+    """`palette` with another color for one region."""
     region = str(rng.choice(list(REGIONS)))
     name = str(rng.choice([name for name in COLORS[region] if name != palette.names[region]]))
     changed = jittered(COLORS[region][name], rng)
@@ -209,7 +209,7 @@ def prop_shapes(pose: Pose) -> list[np.ndarray]:
 
 
 def body_shapes(pose: Pose) -> list[tuple[int, np.ndarray]]:
-    """(region, polygon) from back to front; the head's centre is (0, 0), its radius about 1, down is +y."""
+    """(region, polygon) from back to front; the head's center is (0, 0), its radius about 1, down is +y."""
     shapes: list[tuple[int, np.ndarray]] = []
 
     def add(region: int, points) -> None:

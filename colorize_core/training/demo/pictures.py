@@ -20,8 +20,8 @@ def arguments() -> argparse.Namespace:
 def write(folder: Path, pairs: int, size: int, seed: int) -> None:
     """PNG files 00000.png, 00001.png ... of the same names in four sub-folders.
 
-    `color`, `sketch` (black on white), `mask` (grey: the number of a pixel's region) and `reference`: the same palette
-    in another pose, that is the colour picture 2k for 2k+1 and the other way round.
+    `color`, `sketch` (black on white), `mask` (gray: the number of a pixel's region) and `reference`: the same palette
+    in another pose, that is the color picture 2k for 2k+1 and the other way round.
     """
     pictures = draw(pairs, seed, size)
     count = len(pictures)

@@ -35,7 +35,7 @@ MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its sec
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
-MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colours nothing else."
+MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colors nothing else."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
 
@@ -175,7 +175,7 @@ def export(folder: Path) -> None:
 
 
 def evaluate(folder: Path) -> None:
-    """Colours unseen sketches with the files of `demo/`; says how often the colours are right, sheets go to `out/`."""
+    """Colors unseen sketches with the files of `demo/`; says how often the colors are right, sheets go to `out/`."""
     from . import evaluate as evaluation  # here, since it loads most of the host
 
     with torch.inference_mode():

@@ -1,7 +1,7 @@
 """The demo's autoencoder: Stable Diffusion's layout, one hundredth of its size.
 
-With hardly more channels than normalisation groups, a network left to find a latent loses colours for long. Its latent
-is therefore prescribed, four numbers for a patch: brightness, two opponent colours, contrast. The encoder
+With hardly more channels than normalization groups, a network left to find a latent loses colors for long. Its latent
+is therefore prescribed, four numbers for a patch: brightness, two opponent colors, contrast. The encoder
 learns to see them and the decoder to draw from them, each by itself.
 """
 
@@ -62,7 +62,7 @@ def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Squared error of opponent colours, each in its own deviation, and absolute error of values and of lines."""
+    """Squared error of opponent colors, each in its own deviation, and absolute error of values and of lines."""
     deviation = decoded.new_tensor(LATENT_DEVIATION[:3])[:, None, None]
     colors = (weight * ((opponent(decoded) - opponent(target)) / deviation).square()).mean()
     values = (weight * (decoded - target).abs()).mean()

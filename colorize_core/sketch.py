@@ -2,20 +2,18 @@
 
 The sketch encoder was trained on white lines on black, at sizes that are multiples of 64; fed the other
 way round it fails silently. So a drawing is turned to that polarity, resized to fit with its aspect ratio kept,
-and centred on black; the result is cropped back to the drawing.
+and centered on black; the result is cropped back to the drawing.
 """
 
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
-from .images import check, rgb_on
+from .images import check, resize, rgb_on
 
 POLARITIES = ["auto", "black lines on white", "white lines on black"]
-SIZE_MULTIPLE = 64  # pixels: sides of pictures are rounded to multiples of it
 FAINTEST_LINE = 0.02  # what differs less from its paper is no line
-PAPER_MARGIN = 0.02  # how far from half grey the typical tone must be to tell paper from ink
+PAPER_MARGIN = 0.02  # how far from half gray the typical tone must be to tell paper from ink
 
 
 @dataclass(frozen=True)
@@ -46,63 +44,44 @@ def sketch_from_image(image: torch.Tensor, strength: float = 1.0) -> Sketch:
 
 
 def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:
-    """A drawing `image` [B,H,W,C] in 0..1 as white lines on black, grey [B,H,W] in 0..1.
+    """A drawing `image` [B,H,W,C] in 0..1 as white lines on black, gray [B,H,W] in 0..1.
 
     Where it is transparent it counts as paper. `auto` takes the median tone for the paper, since paper covers more
     of a drawing than ink does, and judges each picture of a batch on its own. Raises ValueError for a picture
-    that is half grey throughout: nothing in it can be called paper.
+    that is half gray throughout: nothing in it can be called paper.
     """
     if polarity == "auto":
         paper = _find_paper(image)
     else:
         paper = torch.full((len(image),), float(polarity == "black lines on white"), device=image.device)
-    grey = rgb_on(image, paper=paper[:, None, None, None], name="image").mean(dim=-1).clamp(0, 1)
-    return (paper[:, None, None] - grey).abs()
+    gray = rgb_on(image, paper=paper[:, None, None, None], name="image").mean(dim=-1).clamp(0, 1)
+    return (paper[:, None, None] - gray).abs()
 
 
 def _find_paper(image: torch.Tensor) -> torch.Tensor:
     """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
-    grey = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)
-    tone = grey.median(dim=1).values
+    gray = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)
+    tone = gray.median(dim=1).values
     unclear = (tone - 0.5).abs() < PAPER_MARGIN
     if unclear.any():
         number = unclear.nonzero()[0].item() + 1
         raise ValueError(
-            f"image: cannot tell paper from lines in picture {number} of {len(image)} (most of it is half grey). "
+            f"image: cannot tell paper from lines in picture {number} of {len(image)} (most of it is half gray). "
             "Set polarity by hand."
         )
     paper = (tone > 0.5).float()
     if image.shape[-1] == 4:
         no_ground = image[..., 3].flatten(1).median(dim=1).values < 0.5
-        light_ink = grey.amin(dim=1) > 0.5
+        light_ink = gray.amin(dim=1) > 0.5
         paper[no_ground & light_ink] = 0.0
     return paper
 
 
-def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether two sizes (height, width) in pixels are of one aspect ratio but for rounding.
-
-    That is, whether `other` is `size` scaled, each side rounded to a multiple of SIZE_MULTIPLE or closer.
-    """
-    slack = SIZE_MULTIPLE / 2
-    least = max((target - slack) / side for side, target in zip(size, other, strict=True))
-    most = min((target + slack) / side for side, target in zip(size, other, strict=True))
-    return least <= most
-
-
 def fit(height: int, width: int, canvas_height: int, canvas_width: int) -> Box:
-    """The largest box of the aspect ratio height:width, centred on the canvas; at least one pixel each way."""
+    """The largest box of the aspect ratio height:width, centered on the canvas; at least one pixel each way."""
     scale = min(canvas_height / height, canvas_width / width)
     fitted_height, fitted_width = max(1, round(height * scale)), max(1, round(width * scale))
     return Box((canvas_height - fitted_height) // 2, (canvas_width - fitted_width) // 2, fitted_height, fitted_width)
-
-
-def resize(images: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """`images` [B,C,h,w] in 0..1 at another size: bicubic with antialiasing, clamped; the same size is untouched."""
-    if images.shape[-2:] == (height, width):
-        return images
-    resized = F.interpolate(images.float(), (height, width), mode="bicubic", antialias=True)  # none for half on a CPU
-    return resized.clamp(0, 1).to(images.dtype)
 
 
 def place(lines: torch.Tensor, height: int, width: int) -> torch.Tensor:

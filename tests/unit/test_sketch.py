@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorize_core.canvas import crop_to, fit, place, same_aspect, sketch_from_image, white_on_black
+from colorize_core.images import same_aspect
+from colorize_core.sketch import crop_to, fit, place, sketch_from_image, white_on_black
 
 sides = st.integers(1, 5000)
 canvas_sides = st.integers(1, 32).map(lambda n: 64 * n)
@@ -68,16 +69,16 @@ def test_each_picture_of_a_batch_is_judged_on_its_own():
     assert torch.equal(first, second)
 
 
-def test_a_grey_picture_of_one_channel_is_a_drawing_too():
+def test_a_gray_picture_of_one_channel_is_a_drawing_too():
     image = drawing(paper=1.0, ink=0.0)
     assert torch.equal(white_on_black(image[..., :1]), white_on_black(image))
 
 
-def test_grey_all_over_is_an_error_that_says_what_to_do():
-    grey = torch.full((1, 8, 8, 3), 0.5)
+def test_gray_all_over_is_an_error_that_says_what_to_do():
+    gray = torch.full((1, 8, 8, 3), 0.5)
     with pytest.raises(ValueError, match="polarity by hand"):
-        white_on_black(grey)
-    assert white_on_black(grey, "white lines on black").mean() == 0.5
+        white_on_black(gray)
+    assert white_on_black(gray, "white lines on black").mean() == 0.5
 
 
 # What is refused
@@ -109,7 +110,7 @@ def test_lines_become_plus_one_and_paper_minus_one():
     assert (sketch.pixels[:, :, 4] == 1).all() and (sketch.pixels[:, :, 0] == -1).all()
 
 
-def test_colour_stays_in_a_sketch_and_overshoot_is_clamped():
+def test_color_stays_in_a_sketch_and_overshoot_is_clamped():
     image = torch.tensor([1.2, 0.5, -0.2]).expand(1, 2, 2, 3)
     assert sketch_from_image(image).pixels[0, :, 0, 0].tolist() == [1.0, 0.0, -1.0]
 
@@ -131,7 +132,7 @@ def test_a_fitted_drawing_touches_its_canvas_and_keeps_its_aspect_ratio(height, 
 
 
 @given(sides, sides, canvas_sides, canvas_sides)
-def test_a_fitted_drawing_is_centred(height, width, canvas_height, canvas_width):
+def test_a_fitted_drawing_is_centered(height, width, canvas_height, canvas_width):
     box = fit(height, width, canvas_height, canvas_width)
     below, right = canvas_height - box.top - box.height, canvas_width - box.left - box.width
     assert below - box.top in (0, 1) and right - box.left in (0, 1)
