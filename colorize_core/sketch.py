@@ -58,6 +58,11 @@ def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:
     return (paper[:, None, None] - gray).abs()
 
 
+def has_lines(lines: torch.Tensor) -> torch.Tensor:
+    """Which of the drawings `lines` [B,h,w] (0..1, white on black) have a line in them: [B] of bool."""
+    return lines.amax(dim=(1, 2)) >= FAINTEST_LINE
+
+
 def _find_paper(image: torch.Tensor) -> torch.Tensor:
     """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
     gray = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)

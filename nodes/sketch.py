@@ -5,7 +5,7 @@ import torch
 from comfy_api.latest import io
 
 from ..colorize_core.images import masked
-from ..colorize_core.sketch import FAINTEST_LINE, POLARITIES, crop_to, place, sketch_from_image, white_on_black
+from ..colorize_core.sketch import POLARITIES, crop_to, has_lines, place, sketch_from_image, white_on_black
 from .sockets import CATEGORY, Sketch
 
 
@@ -55,7 +55,7 @@ class PrepareSketch(io.ComfyNode):
     @classmethod
     def execute(cls, image, width, height, polarity, batch_size, mask=None):
         lines = white_on_black(masked(image, mask, "image"), polarity)
-        if (lines.amax(dim=(1, 2)) < FAINTEST_LINE).any():
+        if not has_lines(lines).all():
             logging.warning(
                 "Prepare Sketch: there are no lines in image. If its ground is transparent, connect Load Image's mask."
             )

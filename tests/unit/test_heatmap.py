@@ -3,7 +3,6 @@ import torch
 
 from colorize_core.heatmap import (
     COLORS,
-    OPACITY,
     colorize,
     correlation_map,
     draw_grid,
@@ -33,6 +32,15 @@ def test_the_map_has_the_pictures_size_and_is_highest_where_the_text_is(size):
     assert row * 16 // size[0] == 3 and column * 16 // size[1] == 12
 
 
+def test_the_map_is_interpolated_bicubically_so_it_swings_below_what_lies_beside_a_peak():
+    stripe = torch.zeros(1, *GRID)
+    stripe[:, :, 8] = 1.0
+    row = correlation_map(stripe.flatten(1), GRID, (32, 32))[0, 0]  # two pixels to a token, 1/4 from its middle
+    near, beside, beyond = 0.8789, 0.2617, -0.1055  # Keys' kernel with a = -3/4 at 1/4, 3/4 and 5/4
+    expected = (torch.tensor([near, beside, beyond, 0.0]) - beyond) / (near - beyond)
+    torch.testing.assert_close(row[[17, 18, 19, 25]], expected, atol=1e-3, rtol=0)
+
+
 def test_each_picture_of_a_batch_has_its_own_range():
     first = correlation_map(peak(3, 3), GRID, (64, 64))
     both = correlation_map(torch.cat([peak(3, 3), 100 * peak(8, 8)]), GRID, (64, 64))
@@ -58,7 +66,7 @@ def test_every_step_gets_brighter():
 
 def test_the_picture_shows_through_the_map():
     picture = torch.rand(1, 8, 8, 3, generator=torch.Generator().manual_seed(0))
-    expected = OPACITY * COLOR_TABLE[4] + (1 - OPACITY) * picture
+    expected = 0.7 * COLOR_TABLE[4] + 0.3 * picture
     assert torch.allclose(overlay(picture, torch.ones(1, 8, 8)), expected)
 
 

@@ -246,6 +246,16 @@ class TestAutomaticThresholds:
         assert weights[inside].mean() > 0.85 and weights[inside].min() > 0.5
         assert weights[~inside].mean().abs() < 0.3 and weights[~inside].max() < 0.5
 
+    def test_the_third_lies_halfway_from_the_border_to_a_typical_token_of_the_region(self):
+        _, _, h2, h3 = auto_thresholds(torch.linspace(0, 1, 1025)[None])[0].tolist()  # parted in the middle
+        assert h3 == pytest.approx(0.75, abs=1 / 256) and h2 == pytest.approx(0.625, abs=1 / 256)
+
+    def test_the_second_is_found_to_a_128th(self):
+        seeded = torch.Generator().manual_seed(0)
+        position = positions(torch.rand(20, 256, generator=seeded) ** torch.linspace(0.5, 3, 20)[:, None])
+        parts = auto_thresholds(position)[:, 1] * 128
+        assert torch.equal(parts, parts.round()) and parts.min() == 1
+
     def test_they_do_not_depend_on_the_order_of_the_tokens(self):
         position = torch.rand(1, 256, generator=torch.Generator().manual_seed(0))
         assert torch.equal(auto_thresholds(position), auto_thresholds(position.flip(1)))

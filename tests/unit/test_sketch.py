@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colorize_core.images import same_aspect
-from colorize_core.sketch import crop_to, fit, place, sketch_from_image, white_on_black
+from colorize_core.sketch import crop_to, fit, has_lines, place, sketch_from_image, white_on_black
 
 sides = st.integers(1, 5000)
 canvas_sides = st.integers(1, 32).map(lambda n: 64 * n)
@@ -79,6 +79,35 @@ def test_gray_all_over_is_an_error_that_says_what_to_do():
     with pytest.raises(ValueError, match="polarity by hand"):
         white_on_black(gray)
     assert white_on_black(gray, "white lines on black").mean() == 0.5
+
+
+@pytest.mark.parametrize(("tone", "is_clear"), [(0.475, True), (0.485, False), (0.515, False), (0.525, True)])
+def test_paper_is_told_from_ink_where_the_typical_tone_is_a_fiftieth_from_half_gray(tone, is_clear):
+    image = drawing(paper=tone, ink=tone)
+    if is_clear:
+        white_on_black(image)
+    else:
+        with pytest.raises(ValueError, match="most of it is half gray"):
+            white_on_black(image)
+
+
+@pytest.mark.parametrize(
+    ("opacity", "columns", "is_ground"),
+    [(0.45, 5, True), (0.55, 5, False), (0.0, 3, False), (0.0, 5, True)],
+    ids=["faint ground", "hardly faint ground", "ground on the smaller part", "ground on the larger part"],
+)
+def test_the_ground_is_transparent_where_most_of_it_is_by_more_than_half(opacity, columns, is_ground):
+    image = torch.full((1, 8, 8, 4), 1.0)  # white lines
+    image[:, :, :columns, 3] = opacity
+    lines_are_white = white_on_black(image)[0, 0, -1] == 1
+    assert lines_are_white == is_ground
+
+
+@pytest.mark.parametrize(("difference", "is_drawn"), [(0.018, False), (0.022, True)])
+def test_a_line_differs_from_its_paper_by_a_fiftieth(difference, is_drawn):
+    lines = torch.zeros(2, 8, 8)
+    lines[0], lines[1, 4] = 1.0, difference
+    assert has_lines(lines).tolist() == [True, is_drawn]
 
 
 # What is refused
