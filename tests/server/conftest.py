@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from dev import Server
+from colorize_batch.client import Server
+from dev import comfyui_command
 
 ROOT = Path(__file__).parents[2]
 PICTURE_FILES = ("sketch.png", "reference.png")
@@ -38,7 +39,7 @@ def server(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae
     save_file(unet_only, checkpoints / "plain-sd.safetensors")
     shutil.copy(golden_clip, clip_vision)
     draw_pictures(base / "input")
-    with Server(base, "--preview-method", "latent2rgb") as running:
+    with Server(comfyui_command(base, "--preview-method", "latent2rgb"), base) as running:
         yield running
 
 

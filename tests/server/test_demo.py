@@ -27,6 +27,6 @@ def test_the_demo_puts_sketch_reference_and_result_side_by_side(server, prompt, 
     history = server.wait(server.queue(prompt))
     assert history["status"]["completed"], history["status"]["messages"][-1]
     ((picture,),) = [output["images"] for output in history["outputs"].values()]
-    png = (server.base / "output" / picture["filename"]).read_bytes()
+    png = (server.log.parent / "output" / picture["filename"]).read_bytes()
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
     assert width > 2.5 * height
