@@ -7,7 +7,7 @@
     python3 dev.py bench           a step of our model against a step of ComfyUI's own; a text edit
     python3 dev.py train FILE      train a model of your own (README, "Train your own")
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
-    python3 dev.py ablation [...]  what each training strategy does, in numbers: training/ablation/ (an hour)
+    python3 dev.py ablation [...]  what each training strategy does, in numbers: ablation/ (an hour)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
@@ -252,7 +252,7 @@ def bench() -> int:
 
 
 def train_demo(*arguments: str) -> int:
-    return run_python("-m", "colorize_core.training.demo", *arguments, PYTHONPATH=str(COMFYUI))
+    return run_python("-m", "demo", *arguments, PYTHONPATH=str(COMFYUI))
 
 
 def train(*arguments: str) -> int:
@@ -262,12 +262,11 @@ def train(*arguments: str) -> int:
 
 
 def ablation(*arguments: str) -> int:
-    path = os.pathsep.join([str(COMFYUI), str(ROOT)])
-    return run_python(ROOT / "training" / "ablation" / "run.py", *arguments, PYTHONPATH=path)
+    return run_python("-m", "ablation", *arguments, PYTHONPATH=str(COMFYUI))
 
 
 def demo_pictures(*arguments: str) -> int:
-    return run_python("-m", "colorize_core.training.demo.pictures", *arguments)
+    return run_python("-m", "demo.pictures", *arguments)
 
 
 COMMANDS = {

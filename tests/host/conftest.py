@@ -1,11 +1,14 @@
 """The real ComfyUI in this process, on the CPU, with the pack loaded by its own loader."""
 
 import asyncio
+import importlib
+import importlib.abc
 import os
 import shutil
 import sys
 import uuid
 from dataclasses import dataclass, field
+from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -15,6 +18,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", ROOT / ".comfyui")).resolve()
+BESIDE_THE_PACK: dict[str, ModuleType] = {}  # what `load_module` has loaded, by name
 MODEL_FOLDERS = ("checkpoints", "clip_vision", "text_encoders", "loras", "controlnet", "vae")
 
 
@@ -50,11 +54,50 @@ def host(tmp_path_factory) -> ModuleType:
 def pack(host) -> ModuleType:
     """The pack as ComfyUI loaded it; its modules are attributes: `pack.colorize_core.guidance`.
 
-    Never `import colorize_core` beside it: that is a second copy, which would register its classes again.
+    Never `import colorize_core` beside it: that is a second copy, which would register its classes again. What imports
+    it so (demo/, ablation/) is loaded by `load_module`.
     """
     if not asyncio.run(host.load_custom_node(str(ROOT))):
         raise RuntimeError("ComfyUI could not load the pack; its log says why")
     return sys.modules[str(ROOT).replace(".", "_x_")]
+
+
+class PackFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds `colorize_core` and all in it among the modules of the loaded pack: a second name, no second copy."""
+
+    def __init__(self, pack: ModuleType):
+        self.pack = pack
+
+    def find_spec(self, name, path=None, target=None):
+        return spec_from_loader(name, self) if name.split(".")[0] == "colorize_core" else None
+
+    def create_module(self, spec):
+        module = importlib.import_module(f"{self.pack.__name__}.{spec.name}")
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module):
+        module.__spec__ = module.__spec__.loader_state  # it stays the pack's
+
+
+@pytest.fixture
+def load_module(pack):
+    """`load_module("demo.data")` imports a module of demo/ or ablation/, whose `colorize_core` is that of the pack.
+
+    Copies that other tests have imported without the host are put aside meanwhile.
+    """
+    packages = ("colorize_core", "demo", "ablation")
+    others = {name: module for name, module in sys.modules.items() if name.split(".")[0] in packages}
+    for name in others:
+        del sys.modules[name]
+    sys.modules.update(BESIDE_THE_PACK)
+    finder = PackFinder(pack)
+    sys.meta_path.insert(0, finder)
+    yield importlib.import_module
+    sys.meta_path.remove(finder)
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        BESIDE_THE_PACK[name] = sys.modules.pop(name)
+    sys.modules.update(others)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The model in demo/: small, read rightly by every loader, and it colors what it has not seen."""
 
-import importlib
 import shutil
 from pathlib import Path
 
@@ -20,9 +19,9 @@ def demo_files(models_dir):
 
 
 @pytest.fixture
-def training(pack):
-    """`training("data")` is a module of the demo's training."""
-    return lambda name: importlib.import_module(f"{pack.__name__}.colorize_core.training.demo.{name}")
+def demo_module(load_module):
+    """`demo_module("data")` is a module of the demo."""
+    return lambda name: load_module(f"demo.{name}")
 
 
 def test_its_files_are_small():
@@ -40,16 +39,16 @@ def test_every_loader_knows_that_it_predicts_velocities(demo_files, node, models
         assert loaded.model.model_type == comfy.model_base.ModelType.V_PREDICTION
 
 
-def test_drawn_pictures_have_the_colors_by_which_results_are_judged(training):
-    evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+def test_drawn_pictures_have_the_colors_by_which_results_are_judged(demo_module):
+    evaluate, pictures = demo_module("evaluate"), demo_module("data").draw_pairs(PAIRS, UNSEEN_SEED, SIZE)
     own = np.arange(2 * PAIRS)
     assert set(evaluate.hits(pictures.color, pictures, own).values()) == {1.0}
-    assert evaluate.color_error(pictures.color, pictures, own) == 0
+    assert evaluate.figures_color_error(pictures.color, pictures, own) == 0
     assert min(evaluate.hits(pictures.color[::-1], pictures, own).values()) < 0.5
 
 
-def test_a_region_that_is_mostly_outline_is_not_judged(training):
-    evaluate, figures = training("evaluate"), training("figures")
+def test_a_region_that_is_mostly_outline_is_not_judged(demo_module):
+    evaluate, figures = demo_module("evaluate"), demo_module("figures")
     for pixels, color in ((39, None), (40, [250, 40, 10])):
         regions = np.zeros((8, 8), np.uint8)
         regions.flat[:pixels] = figures.REGIONS["eyes"]
@@ -58,20 +57,20 @@ def test_a_region_that_is_mostly_outline_is_not_judged(training):
         assert (found if found is None else found.tolist()) == color
 
 
-def test_tokens_kept_by_a_training_are_those_of_its_pictures_and_its_clip(training, monkeypatch, tmp_path):
-    stages = training("stages")
-    first, second = (training("clip").build().eval() for _ in range(2))  # CLIPs as they begin, at random
+def test_tokens_saved_by_a_training_are_those_of_its_pictures_and_its_clip(demo_module, monkeypatch, tmp_path):
+    stages = demo_module("stages")
+    first, second = (demo_module("clip").build_clip().eval() for _ in range(2))  # CLIPs as they begin, at random
     for pairs, seed, towers in ((1, 7, first), (2, 7, first), (2, 8, first), (2, 8, second)):
         monkeypatch.setattr(stages, "clip", lambda folder, towers=towers: towers)
-        monkeypatch.setattr(stages, "PAIRS", {64: pairs})
-        monkeypatch.setattr(stages, "SEED", seed)
+        monkeypatch.setattr(stages, "DRAWN_PAIRS", {64: pairs})
+        monkeypatch.setattr(stages, "DRAWING_SEED", seed)
         stages.pictures.cache_clear()
-        shown = training("data").draw(pairs, seed, 128).color  # the smallest pictures are shown at twice their size
-        np.testing.assert_array_equal(stages.encoded(tmp_path, 64).tokens, stages.tokens(towers, shown))
+        large = demo_module("data").draw_pairs(pairs, seed, 128).color  # CLIP sees the smallest at twice their size
+        np.testing.assert_array_equal(stages.encoded_pictures(tmp_path, 64).tokens, stages.all_tokens(towers, large))
 
 
-def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors(demo_files, node, training):
-    figures, pictures = training("figures"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors(demo_files, node, demo_module):
+    figures, pictures = demo_module("figures"), demo_module("data").draw_pairs(PAIRS, UNSEEN_SEED, SIZE)
     partner = np.arange(2 * PAIRS) ^ 1
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
     clip_vision, _ = node("LoadCLIP").execute(CLIP).result
@@ -95,11 +94,11 @@ def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors
     assert hits("background") >= 0.8 and hits("hair") >= 0.8 and hits("shirt") >= 0.6
 
 
-def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(demo_files, node, training):
-    evaluate, pictures = training("evaluate"), training("data").draw(PAIRS, UNSEEN_SEED, SIZE)
+def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(demo_files, node, demo_module):
+    evaluate, pictures = demo_module("evaluate"), demo_module("data").draw_pairs(PAIRS, UNSEEN_SEED, SIZE)
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
     clip_vision, clip = node("LoadCLIP").execute(CLIP).result
-    thresholds = {f"threshold_{i}": value for i, value in enumerate(training("edits").manipulation.THRESHOLDS)}
+    thresholds = {f"threshold_{i}": value for i, value in enumerate(demo_module("edits").manipulation.THRESHOLDS)}
     words = [pictures.words[2 * i + 1]["shirt"] for i in range(PAIRS)]
     targets = ["green" if word == "blue" else "blue" for word in words]
     found = []
@@ -134,12 +133,12 @@ def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(demo_fi
 
 
 def test_the_evaluation_says_of_how_many_pictures_each_of_its_rows_is(
-    demo_files, training, monkeypatch, capsys, tmp_path
+    demo_files, demo_module, monkeypatch, capsys, tmp_path
 ):
-    evaluate = training("evaluate")
-    for name, value in {"PAIRS": 2, "FEWER_PAIRS": 1, "STEPS": 2}.items():
+    evaluate = demo_module("evaluate")
+    for name, value in {"UNSEEN_PAIRS": 2, "FEWER_PAIRS": 1, "SAMPLING_STEPS": 2}.items():
         monkeypatch.setattr(evaluate, name, value)
-    evaluate.measure(evaluate.load(DEMO), SIZE, tmp_path)
+    evaluate.measure_colors(evaluate.load_demo(DEMO), SIZE, tmp_path)
     head, *rows = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
     assert head[-1] == "pictures"
     assert {row[0]: row[-1] for row in rows} == {"guidance 2.5": "4", "autoencoder alone": "2", "no reference": "2"}

@@ -176,9 +176,9 @@ def test_what_is_saved_starts_again_and_says_what_it_predicts(module, trainable,
 
 
 @pytest.fixture
-def experiment(module, tmp_path):
+def experiment(module, load_module, tmp_path):
     """`experiment("key=value", ...)`: a short training on four demo pictures in `tmp_path`."""
-    module("training.demo.pictures").write(tmp_path / "pictures", pairs=2, size=SIDE, seed=5)
+    load_module("demo.pictures").write_pictures(tmp_path / "pictures", pairs=2, size=SIDE, seed=5)
     (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
     return lambda *overrides: module("training.experiment").load(tmp_path / "experiment.yaml", overrides)
 
@@ -331,8 +331,8 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
         colorizer.run(experiment())
 
 
-def test_a_vae_with_other_latents_is_named(module, experiment, tmp_path):
-    ddconfig = module("training.demo.vae").DDCONFIG | {"z_channels": 16}
+def test_a_vae_with_other_latents_is_named(module, load_module, experiment, tmp_path):
+    ddconfig = load_module("demo.vae").DDCONFIG | {"z_channels": 16}
     wide = module("host.trainable").build_autoencoder(ddconfig)
     save_file(wide.state_dict(), tmp_path / "wide.safetensors")
     settings = experiment(FROM_NOTHING[0], f"vae={tmp_path / 'wide.safetensors'}")

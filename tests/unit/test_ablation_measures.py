@@ -2,8 +2,8 @@
 
 import torch
 
-from colorize_core.training.demo import ablation_measures as measures
-from colorize_core.training.demo.vae import prescribed_latent
+from ablation import measures
+from demo.vae import prescribed_latent
 
 RED, GREEN, GRAY = torch.eye(3)[0] * 255, torch.eye(3)[1] * 255, torch.full((3,), 128.0)
 

@@ -2,33 +2,33 @@ import numpy as np
 import pytest
 import torch
 
-from colorize_core.training.demo import clip, colorizer, data, figures, vae
+from demo import clip, colorizer, data, figures, vae
 
 
 def test_a_seed_gives_the_same_figures_and_another_seed_others():
-    first, again, other = data.draw(2, 1, 64), data.draw(2, 1, 64), data.draw(2, 5, 64)
+    first, again, other = (data.draw_pairs(2, seed, 64) for seed in (1, 1, 5))
     assert np.array_equal(first.color, again.color) and first.words == again.words
     assert not np.array_equal(first.color, other.color)
 
 
 def test_a_pair_shares_its_colors_and_not_its_shapes():
-    pictures = data.draw(8, 1, 64)
+    pictures = data.draw_pairs(8, 1, 64)
     for left, right in zip(pictures.words[::2], pictures.words[1::2], strict=True):
         assert all(left[noun] == right[noun] for noun in left.keys() & right.keys())
     assert all((a != b).mean() > 0.02 for a, b in zip(pictures.sketch[::2], pictures.sketch[1::2], strict=True))
 
 
 def test_regions_have_the_colors_that_the_words_say():
-    pictures = data.draw(16, 1, 128)
+    pictures = data.draw_pairs(16, 1, 128)
     for color, regions, words in zip(pictures.color, pictures.regions, pictures.words, strict=True):
         for noun in words.keys() & {"background", "hair", "shirt"}:
             median = np.median(color[regions == figures.REGIONS[noun]], axis=0)
             assert np.abs(median - figures.COLORS[noun][words[noun]]).max() <= figures.JITTER + 1
 
 
-def test_pictures_are_kept_and_read_again(tmp_path):
-    drawn, read = data.cached(2, 1, tmp_path, 64), data.cached(2, 1, tmp_path, 64)
-    assert np.array_equal(drawn.regions, read.regions) and drawn.words == read.words == data.draw(2, 1, 64).words
+def test_pictures_are_saved_and_read_again(tmp_path):
+    drawn, read = data.cached_pairs(2, 1, tmp_path, 64), data.cached_pairs(2, 1, tmp_path, 64)
+    assert np.array_equal(drawn.regions, read.regions) and drawn.words == read.words == data.draw_pairs(2, 1, 64).words
     assert [path.name for path in tmp_path.iterdir()] == ["pictures-64-2-1.npz"]
 
 
@@ -46,13 +46,13 @@ def test_pairs_of_whole_figures_are_drawn_more_often():
     regions = np.zeros((8, 10, 10), np.uint8)
     for legs, rows in zip(regions[:5], (4, 4, 1, 4, 4), strict=True):
         legs[:rows, :2] = figures.BOTTOM
-    drawn = data.Pictures(regions, regions, regions, [skirt] * 5 + [bust] * 3)
+    drawn = data.DrawnPictures(regions, regions, regions, [skirt] * 5 + [bust] * 3)
     expected = np.array([*[colorizer.WHOLE_FIGURES] * 3, colorizer.LITTLE_LEGS, *[1] * 4])
     assert np.allclose(colorizer.chances(drawn), expected / expected.sum())
 
 
 def test_recolored_pictures_differ_from_the_drawn_ones_in_one_region_and_in_nothing_of_their_shape():
-    drawn, recolored = data.draw(12, 1, 64), data.draw(12, 1, 64, recolor=True)
+    drawn, recolored = data.draw_pairs(12, 1, 64), data.draw_pairs(12, 1, 64, recolor=True)
     assert np.array_equal(drawn.sketch, recolored.sketch) and np.array_equal(drawn.regions, recolored.regions)
     changed = colorizer.changes(drawn.words, recolored.words)
     assert len(set(changed[:, 0])) > 3
@@ -67,7 +67,7 @@ def test_recolored_pictures_differ_from_the_drawn_ones_in_one_region_and_in_noth
 
 
 def test_small_regions_count_more_and_a_pictures_weights_have_mean_1():
-    regions = np.stack([np.zeros((64, 64), np.uint8), data.draw(1, 1, 64).regions[0]])
+    regions = np.stack([np.zeros((64, 64), np.uint8), data.draw_pairs(1, 1, 64).regions[0]])
     regions[0, :4, :4] = figures.EYES
     weight = data.area_weights(regions, 0.75)
     assert np.allclose(weight.mean(axis=(1, 2)), 1)
@@ -79,7 +79,7 @@ def test_a_trained_edit_swaps_the_correlations_of_two_phrases_in_cls_and_region(
     tokens = torch.zeros(17, 8)
     tokens[0, 1] = 8.0
     tokens[1:9] = 8 * control + 8 * anchor  # half of the reference is the region
-    edited = colorizer.edit(tokens, torch.stack([control, anchor, target]), np.random.default_rng(0))
+    edited = colorizer.edit_tokens(tokens, torch.stack([control, anchor, target]), np.random.default_rng(0))
     assert torch.allclose(edited[0] @ anchor, torch.zeros(()), atol=1e-5) and edited[0] @ target >= 6
     assert (edited[1:9] @ target > 6 - 1e-4).all() and (edited[1:9] @ anchor < 2 + 1e-4).all()
     assert torch.equal(edited[1:9] @ control, tokens[1:9] @ control)
@@ -101,7 +101,7 @@ def test_training_recolors_exactly_the_pictures_whose_references_are_edited(monk
     tokens = np.zeros((8, 17, 4), np.float32)
     tokens[:, :9, 1] = 8
     tokens[:, 1:9, 0] = 8
-    encoded = colorizer.Encoded(
+    encoded = colorizer.EncodedPictures(
         latent=np.broadcast_to(number, (8, 4, 2, 2)),
         sketch=np.zeros((8, 16, 16), np.uint8),
         tokens=tokens,
@@ -111,7 +111,7 @@ def test_training_recolors_exactly_the_pictures_whose_references_are_edited(monk
         phrases=torch.eye(4)[:3],
         weight=np.broadcast_to(number, (8, 1, 2, 2)),
     )
-    colorizer.loss(torch.nn.Linear(1, 1), encoded, 64, np.random.default_rng(0))
+    colorizer.figures_loss(torch.nn.Linear(1, 1), encoded, 64, np.random.default_rng(0))
     picks = given["weight"][:, 0, 0, 0]
     edited = (picks % 2 == 0) & (share == 1)
     assert torch.equal(given["latent"][:, 0, 0, 0], picks + 100 * edited)
@@ -122,8 +122,8 @@ def test_the_autoencoders_batch_is_mirrored_with_its_weights_and_never_empty():
     regions = np.zeros((3, 256, 256), np.uint8)
     regions[:, :9, :5] = figures.EYES
     color = np.repeat(regions[..., None], 3, axis=-1)
-    pictures = data.Pictures(color, color[..., 0], regions, [{}] * 3)
+    pictures = data.DrawnPictures(color, color[..., 0], regions, [{}] * 3)
     for seed in range(4):
-        images, weight = vae.batch(pictures, np.random.default_rng(seed))
+        images, weight = vae.autoencoder_batch(pictures, np.random.default_rng(seed))
         assert images.shape == (1, 3, 256, 256) and weight.shape == (1, 1, 256, 256)
         assert torch.equal(images[:, :1] > -1, weight > 1)

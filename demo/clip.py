@@ -13,18 +13,19 @@ from einops import rearrange
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
 
-from ...tokens import preprocess
-from .data import Pictures
+from colorize_core.tokens import preprocess
+
+from .data import DrawnPictures
 from .figures import COLORS, REGIONS
 
-CONFIG = {
+CLIP_CONFIG = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 224, "patch_size": 14, "width": 96, "layers": 3, "head_width": 32, "mlp_ratio": 4.0},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3},
 }
 GRID = 16
-BATCH = 96
-KEPT_TOKENS = 48  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
+CLIP_BATCH = 96
+CLIP_TOKENS = 48  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
 PRESENT = 8.0  # the correlation of a token with a phrase that holds
 
 REGION_OF_NOUN = {r: r for r in REGIONS if r != "bottom"} | {"skirt": "bottom", "trousers": "bottom"}
@@ -37,8 +38,8 @@ CAPTION_FORMS = (("", ", "), ("a girl with ", ", "), ("a girl with ", " and ")) 
 tokenize = open_clip.get_tokenizer("ViT-B-32")
 
 
-def build() -> CLIP:
-    model = CLIP(CONFIG["embed_dim"], CONFIG["vision_cfg"], CONFIG["text_cfg"], quick_gelu=False)
+def build_clip() -> CLIP:
+    model = CLIP(CLIP_CONFIG["embed_dim"], CLIP_CONFIG["vision_cfg"], CLIP_CONFIG["text_cfg"], quick_gelu=False)
     torch.nn.init.constant_(model.logit_scale, 2.3)
     return model
 
@@ -47,7 +48,7 @@ def text_of(phrase: tuple[str | None, str]) -> str:
     return " ".join(word for word in phrase if word)
 
 
-def caption(words: dict[str, str], rng: np.random.Generator) -> tuple[str, np.ndarray]:
+def random_caption(words: dict[str, str], rng: np.random.Generator) -> tuple[str, np.ndarray]:
     """A sentence on some of what a picture shows, and which phrases it speaks of [P]."""
     nouns = rng.permutation(list(words))[: rng.integers(1, len(words) + 1)]
     phrases = [(words[noun], str(noun)) for noun in nouns]
@@ -77,15 +78,15 @@ def region_shares(regions: np.ndarray) -> torch.Tensor:
     return rearrange(F.adaptive_avg_pool2d(masks, GRID), "b r h w -> b (h w) r")
 
 
-def image_tokens(model: CLIP, color: np.ndarray, kept: torch.Tensor | None = None) -> torch.Tensor:
-    """All projected tokens of uint8 pictures [B,H,W,3] -> [B,1+N,D]; only the `kept` [B,K] local ones if given."""
+def image_tokens(model: CLIP, color: np.ndarray, chosen: torch.Tensor | None = None) -> torch.Tensor:
+    """All projected tokens of uint8 pictures [B,H,W,3] -> [B,1+N,D]; only the `chosen` [B,K] local ones if given."""
     visual = model.visual
     image = torch.from_numpy(np.ascontiguousarray(color)).to(visual.proj.device).float().div(255)
-    pixels = preprocess(image, CONFIG["vision_cfg"]["image_size"], OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    pixels = preprocess(image, CLIP_CONFIG["vision_cfg"]["image_size"], OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
     patches = rearrange(pixels, "b c (h y) (w x) -> b (h w) (c y x)", h=GRID, w=GRID)
     positions = visual.positional_embedding[1:].expand(len(patches), -1, -1)
-    if kept is not None:
-        patches, positions = (x.take_along_dim(kept[..., None], dim=1) for x in (patches, positions))
+    if chosen is not None:
+        patches, positions = (x.take_along_dim(chosen[..., None], dim=1) for x in (patches, positions))
     patches = patches @ visual.conv1.weight.flatten(1).T + positions  # the convolution's strides do not overlap
     cls = (visual.class_embedding + visual.positional_embedding[0]).expand(len(patches), 1, -1)
     tokens = visual.transformer(visual.ln_pre(torch.cat([cls, patches], dim=1)))
@@ -131,33 +132,33 @@ def other_colors() -> torch.Tensor:
                          for a in PHRASES])  # fmt: skip
 
 
-def loss(model: CLIP, pictures: Pictures, rng: np.random.Generator) -> torch.Tensor:
+def clip_loss(model: CLIP, pictures: DrawnPictures, rng: np.random.Generator) -> torch.Tensor:
     device = model.text_projection.device
-    picks = rng.integers(len(pictures), size=BATCH)
+    picks = rng.integers(len(pictures), size=CLIP_BATCH)
     color, regions = pictures.color[picks], pictures.regions[picks]
     if rng.random() < 0.5:
         color, regions = color[:, :, ::-1], regions[:, :, ::-1]
     words = [pictures.words[i] for i in picks]
-    captions, spoken = zip(*(caption(w, rng) for w in words), strict=True)
+    captions, spoken = zip(*(random_caption(w, rng) for w in words), strict=True)
     spoken = torch.from_numpy(np.stack(spoken)).to(device)
-    shown = torch.from_numpy(np.stack([phrase_vector([(a, n) for n, a in w.items()]) for w in words])).to(device)
+    present = torch.from_numpy(np.stack([phrase_vector([(a, n) for n, a in w.items()]) for w in words])).to(device)
     by_region = torch.from_numpy(np.stack([region_phrases(w) for w in words])).to(device)
-    kept = torch.rand(BATCH, GRID * GRID, device=device).argsort(1)[:, :KEPT_TOKENS]
+    chosen = torch.rand(CLIP_BATCH, GRID * GRID, device=device).argsort(1)[:, :CLIP_TOKENS]
 
-    tokens = image_tokens(model, color, kept)
+    tokens = image_tokens(model, color, chosen)
     blocks = len(model.transformer.resblocks) - int(rng.integers(2))  # one block early must work as well
     opening = OPENINGS[rng.integers(len(OPENINGS))]
     texts = text_features(model, [*captions, *(opening + text_of(p) for p in PHRASES)], blocks)
-    captions, phrases = texts[:BATCH], texts[BATCH:]
+    captions, phrases = texts[:CLIP_BATCH], texts[CLIP_BATCH:]
 
     scale = model.logit_scale.exp().clamp(max=50)
-    matches = ((shown @ spoken.T) == spoken.sum(1)).float()
+    matches = ((present @ spoken.T) == spoken.sum(1)).float()
     contrast = contrastive_loss(scale * F.normalize(tokens[:, 0], dim=-1) @ captions.T, matches)
 
-    shares = region_shares(regions).to(device).take_along_dim(kept[..., None], dim=1)
+    shares = region_shares(regions).to(device).take_along_dim(chosen[..., None], dim=1)
     target = ((shares / 0.5).clamp(max=1) @ by_region).clamp(max=1)
     local = ((tokens[:, 1:] @ phrases.T / PRESENT - target).square() * (1 + 8 * target)).sum(-1).mean()
-    whole = ((tokens[:, 0] @ phrases.T / PRESENT - shown).square() * (1 + 4 * shown)).sum(-1).mean()
+    whole = ((tokens[:, 0] @ phrases.T / PRESENT - present).square() * (1 + 4 * present)).sum(-1).mean()
     other = other_colors().to(device)
     apart = ((phrases @ phrases.T) * other).square().sum() / other.sum()
     return 0.3 * contrast + local + whole + 3 * apart

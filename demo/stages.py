@@ -4,7 +4,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,17 +14,19 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from ...checkpoint import VAE_PREFIX
-from ...host.trainable import Colorizer, build_autoencoder, build_unet
-from ..export import save_checkpoint, save_weights
-from ..trainer import Settings, train
+from colorize_core.checkpoint import VAE_PREFIX
+from colorize_core.files import atomic_write
+from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet
+from colorize_core.training.export import save_checkpoint, save_weights
+from colorize_core.training.trainer import Settings, train
+
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
 from . import vae
-from .data import Pictures, area_weights, cached, draw, images
+from .data import DrawnPictures, area_weights, cached_pairs, draw_pairs, images
 
-SEED = 1
-PAIRS = {64: 10000, 128: 10000, 192: 2000, 256: 3000}  # how many pairs are drawn, by the side of the picture in pixels
+DRAWING_SEED = 1
+DRAWN_PAIRS = {64: 10000, 128: 10000, 192: 2000, 256: 3000}  # by the side of the picture in pixels
 AUTOENCODER_STEPS = 6000
 AUTOENCODER_SIZES = (64, 128, 64, 256)  # in turn
 CLIP_STEPS = 1400
@@ -38,11 +39,10 @@ EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that com
 MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colors nothing else."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
+StepLoss = Callable[[nn.Module, np.random.Generator, int], torch.Tensor]
 
-Loss = Callable[[nn.Module, np.random.Generator, int], torch.Tensor]
 
-
-def trained(name: str, model: nn.Module, loss: Loss, steps: int, peak_rate: float, folder: Path) -> nn.Module:
+def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_rate: float, folder: Path) -> nn.Module:
     """`model` after `steps` of `loss(model, rng, step)`; what a step draws depends on its number alone."""
     settings = Settings(
         steps=steps,
@@ -52,11 +52,11 @@ def trained(name: str, model: nn.Module, loss: Loss, steps: int, peak_rate: floa
         ema=0.998,
         betas=(0.9, 0.99),
         save_every=100,
-        seed=SEED,
+        seed=DRAWING_SEED,
     )
 
     def loss_of(model: nn.Module, step: int) -> torch.Tensor:
-        return loss(model, np.random.default_rng((SEED, step)), step)
+        return loss(model, np.random.default_rng((DRAWING_SEED, step)), step)
 
     return train(model, itertools.count, loss_of, settings, folder / name)
 
@@ -64,27 +64,27 @@ def trained(name: str, model: nn.Module, loss: Loss, steps: int, peak_rate: floa
 def autoencoder(folder: Path) -> nn.Module:
     def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
         size = AUTOENCODER_SIZES[step % len(AUTOENCODER_SIZES)]
-        return vae.loss(model, *vae.batch(pictures(folder, size), rng))
+        return vae.autoencoder_loss(model, *vae.autoencoder_batch(pictures(folder, size), rng))
 
-    return trained("autoencoder", build_autoencoder(vae.DDCONFIG), loss, AUTOENCODER_STEPS, 2e-3, folder)
+    return trained_part("autoencoder", build_autoencoder(vae.DDCONFIG), loss, AUTOENCODER_STEPS, 2e-3, folder)
 
 
 def clip(folder: Path) -> nn.Module:
     def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
-        return tiny_clip.loss(model, pictures(folder, 256 if step % 4 == 3 else 128), rng)
+        return tiny_clip.clip_loss(model, pictures(folder, 256 if step % 4 == 3 else 128), rng)
 
-    return trained("clip", tiny_clip.build(), loss, CLIP_STEPS, 1.2e-3, folder)
+    return trained_part("clip", tiny_clip.build_clip(), loss, CLIP_STEPS, 1.2e-3, folder)
 
 
 def colorizer(folder: Path) -> nn.Module:
-    data = {size: encoded(folder, size) for size in PAIRS}
+    data = {size: encoded_pictures(folder, size) for size in DRAWN_PAIRS}
 
     def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
         size, batch = (64, SMALL_BATCH) if step < SMALL_STEPS else mixed(rng)
-        return tiny_colorizer.loss(model, data[size], batch, rng)
+        return tiny_colorizer.figures_loss(model, data[size], batch, rng)
 
-    model = Colorizer(build_unet(tiny_colorizer.CONFIG))
-    return trained("colorizer", model, loss, SMALL_STEPS + MIXED_STEPS, 1.5e-3, folder).unet
+    model = Colorizer(build_unet(tiny_colorizer.DEMO_CONFIG))
+    return trained_part("colorizer", model, loss, SMALL_STEPS + MIXED_STEPS, 1.5e-3, folder).unet
 
 
 def mixed(rng: np.random.Generator) -> tuple[int, int]:
@@ -94,22 +94,22 @@ def mixed(rng: np.random.Generator) -> tuple[int, int]:
 
 
 @functools.cache
-def pictures(folder: Path, size: int) -> Pictures:
-    return cached(PAIRS[size], SEED, folder, size)
+def pictures(folder: Path, size: int) -> DrawnPictures:
+    return cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, size)
 
 
-def encoded(folder: Path, size: int) -> tiny_colorizer.Encoded:
-    """The pictures of a size as latents and tokens; the smallest are shown to CLIP at twice their size."""
+def encoded_pictures(folder: Path, size: int) -> tiny_colorizer.EncodedPictures:
+    """The pictures of a size as latents and tokens; CLIP sees the smallest at twice their size."""
     drawn = pictures(folder, size)
-    shown = cached(PAIRS[size], SEED, folder, max(size, 128))
-    recolored = cached(PAIRS[size], SEED, folder, size, recolor=True)
+    large = cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, max(size, 128))
+    recolored = cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, size, recolor=True)
     towers = clip(folder)
-    of = f"{size}-{PAIRS[size]}-{SEED}-{fingerprint(towers)}"
-    return tiny_colorizer.Encoded(
+    of = f"{size}-{DRAWN_PAIRS[size]}-{DRAWING_SEED}-{fingerprint(towers)}"
+    return tiny_colorizer.EncodedPictures(
         latent=latents(drawn.color),
         sketch=drawn.sketch,
         chance=tiny_colorizer.chances(drawn),
-        tokens=kept(folder / f"tokens-{of}.npy", lambda: tokens(towers, shown.color)),
+        tokens=cached_array(folder / f"tokens-{of}.npy", lambda: all_tokens(towers, large.color)),
         recolored=latents(recolored.color),
         change=tiny_colorizer.changes(drawn.words, recolored.words),
         phrases=tiny_clip.phrase_features(towers),
@@ -122,11 +122,10 @@ def fingerprint(module: nn.Module) -> str:
     return hashlib.sha256(safetensors.torch.save(module.state_dict())).hexdigest()[:8]
 
 
-def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
-        unfinished = path.with_suffix(".unfinished.npy")
-        np.save(unfinished, make())
-        os.replace(unfinished, path)
+        with atomic_write(path) as file:
+            np.save(file, make())
     return np.load(path)
 
 
@@ -138,13 +137,13 @@ def place_weights(regions: np.ndarray) -> np.ndarray:
     """`area_weights` for each place of a latent: [N,S,S] -> [N,1,S/8,S/8]."""
 
     def weights(chunk: np.ndarray) -> torch.Tensor:
-        return F.avg_pool2d(torch.from_numpy(area_weights(chunk, tiny_colorizer.AREA_POWER))[:, None], vae.PATCH)
+        return F.avg_pool2d(torch.from_numpy(area_weights(chunk, tiny_colorizer.PLACE_AREA_POWER))[:, None], vae.PATCH)
 
     return in_chunks(weights, regions)
 
 
 @torch.no_grad()
-def tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
+def all_tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
     return in_chunks(lambda chunk: tiny_clip.image_tokens(model, chunk).half().cpu(), color)
 
 
@@ -160,26 +159,26 @@ def export(folder: Path) -> None:
     vae_weights = {VAE_PREFIX + key: value for key, value in autoencoder(folder).state_dict().items()}
     unet = colorizer(folder).state_dict()
     save_checkpoint(
-        DEMO / "colorize-demo.safetensors", tiny_colorizer.CONFIG, unet, vae_weights, {"description": MODEL_NOTE}
+        DEMO / "colorize-demo.safetensors", tiny_colorizer.DEMO_CONFIG, unet, vae_weights, {"description": MODEL_NOTE}
     )
     towers = clip(folder).state_dict()
     ids = tiny_clip.vocabulary()
     towers["token_embedding.weight"] = towers["token_embedding.weight"][ids]
     towers["token_embedding.ids"] = ids
-    about = {"open_clip_config": json.dumps(tiny_clip.CONFIG), "description": CLIP_NOTE}
-    save_weights(towers, DEMO / "clip-demo.safetensors", about)
+    metadata = {"open_clip_config": json.dumps(tiny_clip.CLIP_CONFIG), "description": CLIP_NOTE}
+    save_weights(towers, DEMO / "clip-demo.safetensors", metadata)
 
-    pictures = draw(1, EXAMPLE_SEED, EXAMPLE_SIZE)
+    pictures = draw_pairs(1, EXAMPLE_SEED, EXAMPLE_SIZE)
     Image.fromarray(pictures.color[0]).save(DEMO / "reference.png")
     Image.fromarray(pictures.sketch[1]).save(DEMO / "sketch.png")
 
 
-def evaluate(folder: Path) -> None:
+def measure(folder: Path) -> None:
     """Colors unseen sketches with the files of `demo/`; says how often the colors are right, sheets go to `out/`."""
     from . import evaluate as evaluation  # here, since it loads most of the host
 
     with torch.inference_mode():
-        demo = evaluation.load(DEMO)
-        for size in evaluation.SIZES:
-            evaluation.measure(demo, size, Path("out"))
+        demo = evaluation.load_demo(DEMO)
+        for size in evaluation.MEASURED_SIZES:
+            evaluation.measure_colors(demo, size, Path("out"))
             evaluation.measure_edits(demo, size, Path("out"))

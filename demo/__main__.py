@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from ...host import standalone
+from colorize_core.host import standalone
 
-STAGES = ("autoencoder", "clip", "colorizer", "export", "evaluate")
+STAGES = ("autoencoder", "clip", "colorizer", "export", "measure")
 
 
 def arguments() -> argparse.Namespace:

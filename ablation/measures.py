@@ -7,7 +7,7 @@ are [B,h,w,3] in 0..255, region maps [B,8h,8w] integers, palettes [B,K,3] in 0..
 import torch
 import torch.nn.functional as F
 
-from . import vae
+from demo import vae
 
 APART = 40.0  # colors nearer than this (Euclidean, of 255) are not told apart
 LEAST_SHARE = 0.6  # of a patch that a region must fill to be judged there

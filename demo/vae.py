@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .data import Pictures, area_weights, images
+from .data import DrawnPictures, area_weights, images
 
 DDCONFIG = {
     "double_z": True, "z_channels": 4, "resolution": 128, "in_channels": 3, "out_ch": 3, "ch": 64,
@@ -19,7 +19,7 @@ DDCONFIG = {
 SCALE = 0.18215  # what Stable Diffusion multiplies raw latents by to give them unit variance
 PATCH = 8  # side of the picture / side of the latent
 BATCH_PIXELS = 2 * 128 * 128
-AREA_POWER = 0.5  # of `area_weights`
+PIXEL_AREA_POWER = 0.5  # of `area_weights`
 LATENT_NOISE = 0.05
 
 # Mean and deviation over the drawn figures: brightness, red - green, yellow - blue, contrast.
@@ -44,7 +44,7 @@ def prescribed_latent(picture: torch.Tensor) -> torch.Tensor:
     return (latent - center) / deviation
 
 
-def batch(pictures: Pictures, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def autoencoder_batch(pictures: DrawnPictures, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Whole pictures [B,3,S,S] in -1..1, fewer where they are larger, mirrored half of the time; and pixel weights.
 
     The weights [B,1,S,S] are those of `area_weights`.
@@ -54,10 +54,10 @@ def batch(pictures: Pictures, rng: np.random.Generator) -> tuple[torch.Tensor, t
     color, regions = pictures.color[picks], pictures.regions[picks]
     if rng.random() < 0.5:
         color, regions = color[:, :, ::-1], regions[:, :, ::-1]
-    return images(color), torch.from_numpy(area_weights(regions, AREA_POWER))[:, None]
+    return images(color), torch.from_numpy(area_weights(regions, PIXEL_AREA_POWER))[:, None]
 
 
-def edges(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def neighbor_differences(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
 
 
@@ -66,12 +66,14 @@ def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor, weight: tor
     deviation = decoded.new_tensor(LATENT_DEVIATION[:3])[:, None, None]
     colors = (weight * ((opponent(decoded) - opponent(target)) / deviation).square()).mean()
     values = (weight * (decoded - target).abs()).mean()
-    lines = sum(F.l1_loss(a, b) for a, b in zip(edges(decoded), edges(target), strict=True))
+    lines = sum(
+        F.l1_loss(a, b) for a, b in zip(neighbor_differences(decoded), neighbor_differences(target), strict=True)
+    )
     return colors + values + 0.5 * lines
 
 
-def loss(autoencoder: nn.Module, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Of what the encoder sees in pictures `target` and the decoder draws, its pixels weighed by `weight` (`batch`)."""
+def autoencoder_loss(autoencoder: nn.Module, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Of what the encoder sees in pictures `target` and the decoder draws, its pixels weighed by `weight`."""
     device = next(autoencoder.parameters()).device
     target, weight = target.to(device), weight.to(device)
     latent = prescribed_latent(target)

@@ -24,10 +24,10 @@ def main() -> None:
     import torch
 
     standalone.prepare("cpu")
-    from colorize_core.training.demo import ablation
+    from . import report
 
     torch.set_num_threads(args.threads)
-    ablation.run(args.folder, args.output, Path("demo"))
+    report.run(args.folder, args.output, Path("demo"))
 
 
 if __name__ == "__main__":

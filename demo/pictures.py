@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .data import draw
+from .data import draw_pairs
 
 
 def arguments() -> argparse.Namespace:
@@ -17,13 +17,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write(folder: Path, pairs: int, size: int, seed: int) -> None:
+def write_pictures(folder: Path, pairs: int, size: int, seed: int) -> None:
     """PNG files 00000.png, 00001.png ... of the same names in four sub-folders.
 
     `color`, `sketch` (black on white), `mask` (gray: the number of a pixel's region) and `reference`: the same palette
     in another pose, that is the color picture 2k for 2k+1 and the other way round.
     """
-    pictures = draw(pairs, seed, size)
+    pictures = draw_pairs(pairs, seed, size)
     count = len(pictures)
     columns = {
         "color": pictures.color,
@@ -39,5 +39,5 @@ def write(folder: Path, pairs: int, size: int, seed: int) -> None:
 
 if __name__ == "__main__":
     args = arguments()
-    write(args.folder, args.pairs, args.size, args.seed)
+    write_pictures(args.folder, args.pairs, args.size, args.seed)
     print(f"{2 * args.pairs} pictures of {args.size}x{args.size} pixels: {args.folder.resolve()}")  # noqa: T201

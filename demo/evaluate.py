@@ -8,23 +8,24 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...host.clip import encode_reference, encode_text, load_clip
-from ...host.conditions import build_conditioning
-from ...host.guider import build_guider, sample
-from ...host.load import load_checkpoint
-from ...sketch import Sketch
-from ...tokens import ReferenceTokens
-from ..metrics import LEAST_PIXELS, line_fidelity, region_color_error
+from colorize_core.host.clip import encode_reference, encode_text, load_clip
+from colorize_core.host.conditions import build_conditioning
+from colorize_core.host.guider import build_guider, sample
+from colorize_core.host.load import load_checkpoint
+from colorize_core.sketch import Sketch
+from colorize_core.tokens import ReferenceTokens
+from colorize_core.training.metrics import LEAST_PIXELS, line_fidelity, region_color_error
+
 from .clip import REGION_OF_NOUN
-from .data import Pictures, draw
+from .data import DrawnPictures, as_sketch, draw_pairs
 from .edits import edit_local
 from .figures import COLORS, REGIONS
 
-PAIRS, SEED = 256, 3  # half show a skirt or trousers twice: a hit rate of these is known to 0.03
-FEWER_PAIRS = 64  # the first of them, for what is far from what it is held against
-SIZES = (128, 256)
-STEPS, GUIDANCE = 20, 2.5
-BATCH = 8
+UNSEEN_PAIRS, UNSEEN_SEED = 256, 3  # half show a skirt or trousers twice: a hit rate of these is known to 0.03
+FEWER_PAIRS = 64  # the first of them, for what is far from what it is compared with
+MEASURED_SIZES = (128, 256)
+SAMPLING_STEPS, GUIDANCE = 20, 2.5
+SAMPLING_BATCH = 8
 EDITED_NOUNS = ("hair", "shirt")
 SHEET_ROWS = 12
 
@@ -39,27 +40,28 @@ class Demo:
     clip: Any
 
 
-def load(files: Path) -> Demo:
+def load_demo(files: Path) -> Demo:
     model, vae = load_checkpoint(str(files / "colorize-demo.safetensors"))
     return Demo(model, vae, *load_clip(str(files / "clip-demo.safetensors")))
 
 
-def reference_tokens(demo: Demo, color: np.ndarray) -> ReferenceTokens:
+def demo_tokens(demo: Demo, color: np.ndarray) -> ReferenceTokens:
     return encode_reference(demo.clip_vision, torch.from_numpy(color) / 255)
 
 
-def colorize(demo: Demo, tokens: ReferenceTokens, sketch: np.ndarray, guidance: float = GUIDANCE) -> np.ndarray:
+def colorize_drawings(
+    demo: Demo, tokens: ReferenceTokens, sketch: np.ndarray, guidance: float = GUIDANCE
+) -> np.ndarray:
     """Drawings [B,H,W] uint8, black on white, to pictures [B,H,W,3] uint8."""
     height, width = sketch.shape[1] // 8, sketch.shape[2] // 8
-    chunks = np.array_split(np.arange(len(sketch)), -(-len(sketch) // BATCH))
+    chunks = np.array_split(np.arange(len(sketch)), -(-len(sketch) // SAMPLING_BATCH))
     parts = []
     for chunk in chunks:
-        drawing = torch.from_numpy(sketch[chunk])[:, None].expand(-1, 3, -1, -1)
         part = ReferenceTokens(tokens.cls[chunk], tokens.local[chunk])
-        conditioning = build_conditioning(part, Sketch(1 - drawing / 127.5, strength=1.0))
+        conditioning = build_conditioning(part, Sketch(as_sketch(sketch[chunk]), strength=1.0))
         latent = {"samples": torch.zeros(len(chunk), 4, height, width)}
         guider = build_guider(demo.model, *conditioning, guidance, 1.0)
-        parts.append(demo.vae.decode(sample(guider, latent, 0, STEPS, "dpmpp_2m", "karras", 1.0)["samples"]))
+        parts.append(demo.vae.decode(sample(guider, latent, 0, SAMPLING_STEPS, "dpmpp_2m", "karras", 1.0)["samples"]))
     return uint8(torch.cat(parts))
 
 
@@ -77,7 +79,7 @@ def region_color(image: np.ndarray, regions: np.ndarray, region: str) -> np.ndar
     return np.median(image[inside], axis=0) if inside.sum() >= LEAST_PIXELS else None
 
 
-def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[str, float]:
+def hits(color: np.ndarray, pictures: DrawnPictures, palette_of: np.ndarray) -> dict[str, float]:
     """Per region, the share of pictures `color` [N,S,S,3] where it has the color's name that it has in picture
     `palette_of` [N].
 
@@ -95,20 +97,20 @@ def hits(color: np.ndarray, pictures: Pictures, palette_of: np.ndarray) -> dict[
     return {region: float(np.mean(score)) for region, score in scores.items()}
 
 
-def measure(demo: Demo, size: int, output: Path) -> None:
+def measure_colors(demo: Demo, size: int, output: Path) -> None:
     """Prints a table of `hits`, color error and line fidelity, and saves a sheet: sketch, reference, result, truth.
 
     The pictures through the autoencoder alone are the ceiling; results without a reference the floor: of the first
     `FEWER_PAIRS`.
     """
-    pictures, fewer = draw(PAIRS, SEED, size), draw(FEWER_PAIRS, SEED, size)
-    own = np.arange(2 * PAIRS)
+    pictures, fewer = draw_pairs(UNSEEN_PAIRS, UNSEEN_SEED, size), draw_pairs(FEWER_PAIRS, UNSEEN_SEED, size)
+    own = np.arange(2 * UNSEEN_PAIRS)
     partner = own ^ 1
-    guided = colorize(demo, reference_tokens(demo, pictures.color[partner]), pictures.sketch)
+    guided = colorize_drawings(demo, demo_tokens(demo, pictures.color[partner]), pictures.sketch)
     through_vae = uint8(demo.vae.decode(demo.vae.encode(torch.from_numpy(fewer.color) / 255)))
-    tokens = reference_tokens(demo, fewer.color)
+    tokens = demo_tokens(demo, fewer.color)
     nothing = replace(tokens, cls=torch.zeros_like(tokens.cls), local=torch.zeros_like(tokens.local))
-    floor = colorize(demo, nothing, fewer.sketch, 1.0)
+    floor = colorize_drawings(demo, nothing, fewer.sketch, 1.0)
     rows = {
         f"guidance {GUIDANCE:g}": (guided, pictures, partner),
         "autoencoder alone": (through_vae, fewer, own[: len(fewer)]),
@@ -117,13 +119,17 @@ def measure(demo: Demo, size: int, output: Path) -> None:
     print(" | ".join([f"{size} pixels, color hits", *REGIONS, "color error", "line fidelity", "pictures"]))  # noqa: T201
     for name, (color, drawn, seen) in rows.items():
         row = [f"{score:.2f}" for score in hits(color, drawn, seen).values()]
-        row += [f"{color_error(color, drawn, seen):.1f}/255", f"{lines(color, drawn):.2f}", str(len(drawn))]
+        row += [
+            f"{figures_color_error(color, drawn, seen):.1f}/255",
+            f"{figures_line_fidelity(color, drawn):.2f}",
+            str(len(drawn)),
+        ]
         print(" | ".join([name, *row]))  # noqa: T201
     sketches = np.repeat(pictures.sketch[..., None], 3, axis=-1)
     save_sheet((sketches, pictures.color[partner], guided, pictures.color), output / f"demo-sheet-{size}.png")
 
 
-def color_error(color: np.ndarray, pictures: Pictures, seen: np.ndarray) -> float:
+def figures_color_error(color: np.ndarray, pictures: DrawnPictures, seen: np.ndarray) -> float:
     """How far the regions' colors are from those of pictures `seen` [N], over the regions that both show."""
     regions = np.where(np.isin(pictures.regions, list(REGIONS.values())), pictures.regions.astype(np.int16), -1)
     regions = torch.from_numpy(regions)
@@ -131,7 +137,7 @@ def color_error(color: np.ndarray, pictures: Pictures, seen: np.ndarray) -> floa
     return errors.nanmean().item()
 
 
-def lines(color: np.ndarray, pictures: Pictures) -> float:
+def figures_line_fidelity(color: np.ndarray, pictures: DrawnPictures) -> float:
     return line_fidelity(unit(color), 1 - torch.from_numpy(pictures.sketch) / 255).mean().item()
 
 
@@ -145,23 +151,23 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
     Anchor and enhance, published thresholds: "red hair" becomes a random other color of hair. A hit is a region that
     comes to have the target's name; drift is how far the colors move of the other regions that the reference shows.
     """
-    pictures = draw(FEWER_PAIRS, SEED, size)
+    pictures = draw_pairs(FEWER_PAIRS, UNSEEN_SEED, size)
     for noun in EDITED_NOUNS:
-        rng = np.random.default_rng(SEED)
+        rng = np.random.default_rng(UNSEEN_SEED)
         sketched = np.array(
             [i for i in range(0, len(pictures), 2) if noun in pictures.words[i] and noun in pictures.words[i + 1]]
         )
         colors = [pictures.words[i][noun] for i in sketched]
         targets = [str(rng.choice([c for c in COLORS[REGION_OF_NOUN[noun]] if c != color])) for color in colors]
-        before = reference_tokens(demo, pictures.color[sketched + 1])
-        after = edited(demo, before, noun, colors, targets)
+        before = demo_tokens(demo, pictures.color[sketched + 1])
+        after = edited_tokens(demo, before, noun, colors, targets)
         sketch, regions = pictures.sketch[sketched], pictures.regions[sketched]
-        plain, changed = (colorize(demo, tokens, sketch) for tokens in (before, after))
+        plain, changed = (colorize_drawings(demo, tokens, sketch) for tokens in (before, after))
 
         hit, drift = [], []
-        shown = [[REGION_OF_NOUN[word] for word in pictures.words[i + 1]] for i in sketched]
+        visible = [[REGION_OF_NOUN[word] for word in pictures.words[i + 1]] for i in sketched]
         pairs = zip(plain, changed, strict=True)
-        for images, region_map, target, seen in zip(pairs, regions, targets, shown, strict=True):
+        for images, region_map, target, seen in zip(pairs, regions, targets, visible, strict=True):
             for region in seen:
                 was, now = (region_color(image, region_map, region) for image in images)
                 if was is None:
@@ -175,7 +181,9 @@ def measure_edits(demo: Demo, size: int, output: Path) -> None:
         save_sheet((sketches, pictures.color[sketched + 1], plain, changed), output / f"edit-{noun}-sheet-{size}.png")
 
 
-def edited(demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], targets: list[str]) -> ReferenceTokens:
+def edited_tokens(
+    demo: Demo, tokens: ReferenceTokens, noun: str, anchors: list[str], targets: list[str]
+) -> ReferenceTokens:
     """The tokens of each reference with `noun` turned from its anchor color into its target color."""
     control = encode_text(demo.clip, [noun])[0]
     rows = []

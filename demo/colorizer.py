@@ -9,44 +9,31 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...checkpoint import Config
-from ...manipulation import manipulate_global
-from ..diffusion import cumulative_alphas
-from ..strategies import Strategy, colorizer_loss, draw
+from colorize_core.checkpoint import v1_config
+from colorize_core.manipulation import manipulate_global
+from colorize_core.training.diffusion import cumulative_alphas
+from colorize_core.training.strategies import Strategy, colorizer_loss, draw
+
 from .clip import PHRASE_INDEX
-from .data import Pictures
+from .data import DrawnPictures, as_sketch
 from .edits import edit_local
 from .figures import BOTTOM, BOTTOMS
 
-CONFIG = Config(
-    version="v1",
-    prediction="v",
-    in_channels=4,
-    out_channels=4,
-    model_channels=32,
-    channel_mult=(1, 2, 2, 2),
-    num_res_blocks=(2, 2, 2, 2),
-    transformer_depth=(1, 1, 1, 1, 1, 1, 0, 0),
-    transformer_depth_middle=1,
-    transformer_depth_output=(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0),
-    context_dim=64,
-    num_head_channels=16,
-    use_linear_in_transformer=False,
-)
-STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
+DEMO_CONFIG = v1_config("v", model_channels=32, channel_mult=(1, 2, 2, 2), context_dim=64, num_head_channels=16)
+DEMO_STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
 WHOLE_FIGURES = 6.0  # times as often as other pictures
 LITTLE_LEGS = 18.0  # the same where the reference shows less of the legs' color than LITTLE of itself
 LITTLE = 0.03
 OWN_REFERENCE = 0.1  # how often a picture is its own reference
 CLS_BATCHES = 0.15  # the same weights then serve as the CLS model
-AREA_POWER = 0.75  # of `area_weights`: the colors of skirts and trousers are the last to be learned
-KEPT_TOKENS = 192  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
+PLACE_AREA_POWER = 0.75  # of `area_weights`: the colors of skirts and trousers are the last to be learned
+REFERENCE_TOKENS = 192  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
 EDITED = 0.35  # how often the reference's tokens are edited with words, and the picture recolored alike
 EDIT_SCALES = (6.0, 10.0)  # around LocalText's own
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPictures:
     """Pictures as what the colorizer sees of them.
 
     `latent` [N,4,h,w] scaled, `sketch` [N,8h,8w] uint8 (black on white), `tokens` [N,257,D], `chance` [N];
@@ -65,13 +52,13 @@ class Encoded:
     weight: np.ndarray
 
 
-def chances(pictures: Pictures) -> np.ndarray:
+def chances(pictures: DrawnPictures) -> np.ndarray:
     """[N]: whole figures whose reference is one as well are rare, and alone teach where the colors of legs are.
 
     Hardest are those whose reference shows little of its legs.
     """
     partner = np.arange(len(pictures)) ^ 1
-    whole = np.array([bool(shown.keys() & BOTTOMS) for shown in pictures.words])
+    whole = np.array([bool(words.keys() & BOTTOMS) for words in pictures.words])
     legs = (pictures.regions == BOTTOM).mean(axis=(1, 2))[partner]
     weight = np.where(legs < LITTLE, LITTLE_LEGS, WHOLE_FIGURES)
     weight[~(whole & whole[partner])] = 1.0
@@ -79,7 +66,7 @@ def chances(pictures: Pictures) -> np.ndarray:
 
 
 def changes(words: list[dict[str, str]], recolored: list[dict[str, str]]) -> np.ndarray:
-    """`Encoded.change` of pictures of these `words`, given those of the same pictures recolored."""
+    """`EncodedPictures.change` of pictures of these `words`, given those of the same pictures recolored."""
     change = np.full((len(words), 3), -1)
     for row, before, after in zip(change, words, recolored, strict=True):
         for noun in before:
@@ -88,8 +75,8 @@ def changes(words: list[dict[str, str]], recolored: list[dict[str, str]]) -> np.
     return change
 
 
-def loss(model: nn.Module, data: Encoded, batch: int, rng: np.random.Generator) -> torch.Tensor:
-    """The loss of `STRATEGY` on a batch; `model` is a Colorizer."""
+def figures_loss(model: nn.Module, data: EncodedPictures, batch: int, rng: np.random.Generator) -> torch.Tensor:
+    """The loss of `DEMO_STRATEGY` on a batch; `model` is a Colorizer."""
     device = next(model.parameters()).device
     picks = rng.choice(len(data.chance), size=batch, p=data.chance)
     partners = np.where(rng.random(batch) < OWN_REFERENCE, picks, picks ^ 1)
@@ -97,22 +84,21 @@ def loss(model: nn.Module, data: Encoded, batch: int, rng: np.random.Generator) 
     tokens = torch.from_numpy(data.tokens[partners]).float()
     for row in np.flatnonzero(edited):
         texts = data.phrases[data.change[partners[row]]]
-        tokens[row] = edit(tokens[row], texts, rng)
-    local = 1 + rng.permutation(data.tokens.shape[1] - 1)[:KEPT_TOKENS]
-    kept = [0] if rng.random() < CLS_BATCHES else local
+        tokens[row] = edit_tokens(tokens[row], texts, rng)
+    local = 1 + rng.permutation(data.tokens.shape[1] - 1)[:REFERENCE_TOKENS]
+    chosen = [0] if rng.random() < CLS_BATCHES else local
 
     latent = np.where(edited[:, None, None, None], data.recolored[picks], data.latent[picks])
-    arrays = latent, data.sketch[picks], data.weight[picks]
-    latent, sketch, weight = (torch.from_numpy(values).to(device).float() for values in arrays)
-    white_on_black = 1 - sketch.div(127.5)[:, None].expand(-1, 3, -1, -1)
-    tokens = tokens[:, kept].to(device)
+    latent, weight = (torch.from_numpy(values).to(device).float() for values in (latent, data.weight[picks]))
+    sketch = as_sketch(data.sketch[picks]).to(device)
+    tokens = tokens[:, chosen].to(device)
     seeds = torch.from_numpy(rng.integers(1 << 62, size=batch))
     draws = draw(seeds, latent.shape, tokens.shape, device)
     alphas = cumulative_alphas().to(device)
-    return colorizer_loss(model, latent, white_on_black, tokens, draws, STRATEGY, CONFIG.prediction, alphas, weight)
+    return colorizer_loss(model, latent, sketch, tokens, draws, DEMO_STRATEGY, DEMO_CONFIG.prediction, alphas, weight)
 
 
-def edit(tokens: torch.Tensor, texts: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def edit_tokens(tokens: torch.Tensor, texts: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Tokens [1+N,D] edited as the text nodes do: CLS and local ones, with features `texts` [3,D] as in `change`."""
     control, anchor, target = texts
     cls, local = tokens[None, :1], tokens[None, 1:]

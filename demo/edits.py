@@ -2,7 +2,7 @@
 
 import torch
 
-from ... import manipulation
+from colorize_core import manipulation
 
 SCALE = 8.0
 
