@@ -146,7 +146,7 @@ def get_comfyui() -> None:
 
 def install_requirements() -> None:
     """Installs what ComfyUI, the pack and the tests need, unless these very lists were installed before."""
-    own = ("requirements.txt", "requirements-train.txt", "tests/requirements.txt")
+    own = ("requirements.txt", "requirements-train.txt", "requirements-batch.txt", "tests/requirements.txt")
     lists = [COMFYUI / "requirements.txt", *(ROOT / name for name in own)]
     wanted = "\n".join([*TORCH, *(path.read_text() for path in lists)])
     stamp = VENV / f"{PACK_NAME}.stamp"
