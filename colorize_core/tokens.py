@@ -13,10 +13,12 @@ class ReferenceTokens:
     """A reference in CLIP's joint space: `cls` [B,1,D] for the whole, `local` [B,N,D] row-major for its patches.
 
     Both float32, projected, not normalized. N is 256 (16x16) for a ViT with patches of 14 at 224.
+    `tagger` [B,M,E], which XL needs beside them, is what its second image encoder saw; None without one.
     """
 
     cls: torch.Tensor
     local: torch.Tensor
+    tagger: torch.Tensor | None = None
 
 
 def preprocess(image: torch.Tensor, size: int, mean: list[float], std: list[float]) -> torch.Tensor:

@@ -4,9 +4,12 @@ from comfy_api.latest import io
 from ..colorize_core.clip_config import WHOLE_FILE
 from ..colorize_core.host.clip import load_clip
 from ..colorize_core.host.load import load_checkpoint
-from .sockets import CATEGORY
+from ..colorize_core.host.tagger import load_tagger
+from ..colorize_core.tagger import TAGGER_FILE
+from .sockets import CATEGORY, Tagger
 
 CLIP_FOLDERS = ("clip_vision", "text_encoders")
+TAGGER_FOLDERS = ("clip_vision", "checkpoints")
 
 
 class LoadCheckpoint(io.ComfyNode):
@@ -64,9 +67,7 @@ class LoadCLIP(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "clip_name",
-                    options=sorted(
-                        {name for folder in CLIP_FOLDERS for name in folder_paths.get_filename_list(folder)}
-                    ),
+                    options=_file_names(CLIP_FOLDERS),
                     tooltip="A CLIP file of models/clip_vision or models/text_encoders, as OpenCLIP or Hugging Face "
                     f"store it; for the published models {WHOLE_FILE}.",
                 ),
@@ -79,9 +80,42 @@ class LoadCLIP(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip_name):
-        first, second = CLIP_FOLDERS
-        path = folder_paths.get_full_path(first, clip_name) or folder_paths.get_full_path_or_raise(second, clip_name)
-        return io.NodeOutput(*load_clip(path))
+        return io.NodeOutput(*load_clip(_path_of(clip_name, CLIP_FOLDERS)))
 
 
-NODES = [LoadCheckpoint, LoadCLIP]
+class LoadTagger(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ColorizeDiffusion_LoadTagger",
+            display_name="Load Tagger (XL)",
+            category=CATEGORY,
+            description="Loads the tagger that ColorizeDiffusion XL looks at references through, beside CLIP.",
+            search_aliases=["wd tagger", "swinv2", "image encoder"],
+            is_experimental=True,
+            inputs=[
+                io.Combo.Input(
+                    "tagger_name",
+                    options=_file_names(TAGGER_FOLDERS),
+                    tooltip=f"A file of models/clip_vision that holds {TAGGER_FILE}, or the XL checkpoint itself if it "
+                    "brings its tagger.",
+                ),
+            ],
+            outputs=[Tagger.Output("tagger", tooltip="The second image encoder, for Encode Reference.")],
+        )
+
+    @classmethod
+    def execute(cls, tagger_name):
+        return io.NodeOutput(load_tagger(_path_of(tagger_name, TAGGER_FOLDERS)))
+
+
+def _file_names(folders: tuple[str, str]) -> list[str]:
+    return sorted({name for folder in folders for name in folder_paths.get_filename_list(folder)})
+
+
+def _path_of(name: str, folders: tuple[str, str]) -> str:
+    first, second = folders
+    return folder_paths.get_full_path(first, name) or folder_paths.get_full_path_or_raise(second, name)
+
+
+NODES = [LoadCheckpoint, LoadCLIP, LoadTagger]

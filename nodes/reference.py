@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 from comfy_api.latest import io
 
 from ..colorize_core.host.clip import encode_reference
 from ..colorize_core.host.patches import with_reference_injection
+from ..colorize_core.host.tagger import encode_with_tagger
 from ..colorize_core.images import masked
-from .sockets import CATEGORY, Sketch, Tokens
+from .sockets import CATEGORY, Sketch, Tagger, Tokens
 
 MASK = io.Mask.Input(
     "mask",
@@ -24,20 +27,31 @@ class EncodeReference(io.ComfyNode):
             inputs=[
                 io.ClipVision.Input(
                     "clip_vision",
-                    tooltip="From Load Reference CLIP; an OpenCLIP ViT-H from Load CLIP Vision works too.",
+                    tooltip="From Load Reference CLIP; an OpenCLIP ViT-H (ViT-bigG for XL) from Load CLIP Vision works "
+                    "too.",
                 ),
                 io.Image.Input(
                     "image",
                     tooltip="The picture whose colors to take. It is squashed to a square, not cropped.",
                 ),
                 MASK,
+                Tagger.Input(
+                    "tagger",
+                    optional=True,
+                    tooltip="From Load Tagger: XL looks at the reference through it too. The other versions do not "
+                    "use it.",
+                ),
             ],
             outputs=[Tokens.Output("tokens", tooltip="The reference, for Colorize or to be adjusted with text.")],
         )
 
     @classmethod
-    def execute(cls, clip_vision, image, mask=None):
-        return io.NodeOutput(encode_reference(clip_vision, masked(image, mask, "image")))
+    def execute(cls, clip_vision, image, mask=None, tagger=None):
+        image = masked(image, mask, "image")
+        tokens = encode_reference(clip_vision, image)
+        if tagger is not None:
+            tokens = replace(tokens, tagger=encode_with_tagger(tagger, image))
+        return io.NodeOutput(tokens)
 
 
 class ReferenceInjection(io.ComfyNode):

@@ -6,3 +6,4 @@ CATEGORY = "ColorizeDiffusion"
 
 Tokens = io.Custom("COLORIZE_TOKENS")
 Sketch = io.Custom("COLORIZE_SKETCH")
+Tagger = io.Custom("COLORIZE_TAGGER")
