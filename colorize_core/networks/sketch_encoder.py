@@ -3,7 +3,7 @@
 It sees no timestep, so a sketch is encoded once and its hints serve every step. Source: arXiv 2401.01456.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -13,6 +13,17 @@ HINT_DOWNSCALES = (1, 2, 4, 8, 8)  # side of the latent / side of hint k
 LATENT_DOWNSCALE = 8  # side of the picture / side of the latent
 
 STEM = [(3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 96, 2), (96, 96, 1), (96, 256, 2)]
+
+
+def pixel_stem(model_channels: int, conv: Callable[..., nn.Module]) -> nn.Sequential:
+    """From a sketch [B,3,H,W] to features [B,model_channels,ceil(H/8),ceil(W/8)]: what all encoders begin with.
+
+    `conv(inputs, outputs, stride)` makes a padded 3x3 convolution.
+    """
+    layers = []
+    for inputs, outputs, stride in STEM:
+        layers += [conv(inputs, outputs, stride), nn.SiLU()]
+    return nn.Sequential(*layers, conv(STEM[-1][1], model_channels, 1))
 
 
 class SketchEncoder(nn.Module):
@@ -37,10 +48,7 @@ class SketchEncoder(nn.Module):
             padding = size // 2
             return operations.Conv2d(inputs, outputs, size, stride=stride, padding=padding, dtype=dtype, device=device)
 
-        layers = []
-        for inputs, outputs, stride in STEM:
-            layers += [conv(inputs, outputs, stride), nn.SiLU()]
-        self.model = nn.Sequential(*layers, conv(STEM[-1][1], model_channels))
+        self.model = pixel_stem(model_channels, conv)
         self.zero_layer = nn.Sequential(conv(model_channels, model_channels, size=1))
 
         widths = [model_channels * mult for mult in channel_mult]
