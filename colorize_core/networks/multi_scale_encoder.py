@@ -21,7 +21,7 @@ class MultiScaleSketchEncoder(nn.Module):
 
     Hint k has the channels of the denoiser's input block HINT_BLOCKS[k] and the latent's size divided by
     HINT_DOWNSCALES[k]; strided convolutions round sizes up as the denoiser's own do.
-    `head_channels` is the width of an attention head, which shapes do not tell; the published files have 128.
+    `head_width` is the width of an attention head, which shapes do not tell; the published files have 128.
     `operations` supplies the layer classes (torch.nn, or a host's drop-in for it).
     """
 
@@ -29,7 +29,7 @@ class MultiScaleSketchEncoder(nn.Module):
         self,
         model_channels: int = 320,
         channel_mult: Sequence[int] = (1, 2, 4),
-        head_channels: int = 128,
+        head_width: int = 128,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         operations=nn,
@@ -48,7 +48,7 @@ class MultiScaleSketchEncoder(nn.Module):
             for inputs, outputs, stride in zip(widths, widths[1:], (2, 2, 1), strict=False)
         )
         self.proj_ins = nn.ModuleList(conv(width, third, size=1) for width in (*widths, third))  # the last: the mean's
-        self.attn_layer = ScaleCausalAttention(third, head_channels, factory, operations)
+        self.attn_layer = ScaleCausalAttention(third, head_width, factory, operations)
         self.proj_outs = nn.ModuleList(conv(third, width, size=1) for width in widths)
 
     def forward(self, sketch: torch.Tensor) -> list[torch.Tensor]:
@@ -65,9 +65,9 @@ class MultiScaleSketchEncoder(nn.Module):
 class ScaleCausalAttention(nn.Module):
     """Self-attention over the places of all maps, the coarsest first: each sees its own map whole, and coarser ones."""
 
-    def __init__(self, width: int, head_channels: int, factory: dict, operations=nn):
+    def __init__(self, width: int, head_width: int, factory: dict, operations=nn):
         super().__init__()
-        self.head_channels = head_channels
+        self.head_width = head_width
         self.to_q, self.to_k, self.to_v = (operations.Linear(width, width, bias=False, **factory) for _ in range(3))
         self.q_norm, self.k_norm = (operations.RMSNorm(width, eps=1e-6, **factory) for _ in range(2))
         self.to_out = nn.Sequential(operations.Linear(width, width, **factory))
@@ -75,7 +75,7 @@ class ScaleCausalAttention(nn.Module):
     def forward(self, mean: torch.Tensor, maps: list[torch.Tensor]) -> list[torch.Tensor]:
         """`mean` [B,A,1,1] of the picture and maps [B,A,h,w], coarsest first, to new maps; all see the mean."""
         sequence = torch.cat([x.flatten(2) for x in (mean, *maps)], dim=2).mT  # [B,N,A]
-        angles = [rotary_angles(*x.shape[2:], self.head_channels, x.device) for x in maps]
+        angles = [rotary_angles(*x.shape[2:], self.head_width, x.device) for x in maps]
         unturned = torch.zeros_like(angles[0][:1])  # the mean is nowhere
         angles = torch.cat([unturned, *angles])
         query = rotate(self._heads(self.q_norm(self.to_q(sequence))), angles)
@@ -92,8 +92,8 @@ class ScaleCausalAttention(nn.Module):
         return out
 
     def _heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """[B,N,A] to [B,heads,N,head_channels]."""
-        return tokens.unflatten(2, (-1, self.head_channels)).transpose(1, 2)
+        """[B,N,A] to [B,heads,N,head_width]."""
+        return tokens.unflatten(2, (-1, self.head_width)).transpose(1, 2)
 
 
 def rotary_angles(height: int, width: int, channels: int, device: torch.device) -> torch.Tensor:

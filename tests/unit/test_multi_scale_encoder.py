@@ -19,7 +19,7 @@ def _no_grad():
 
 def encoder():
     torch.manual_seed(0)
-    return MultiScaleSketchEncoder(model_channels=16, head_channels=16)
+    return MultiScaleSketchEncoder(model_channels=16, head_width=16)
 
 
 def test_a_hint_has_the_size_that_a_latent_of_any_size_has_at_its_level():
@@ -31,7 +31,7 @@ def test_a_hint_has_the_size_that_a_latent_of_any_size_has_at_its_level():
 
 
 def test_width_and_multipliers_give_the_channels():
-    hints = MultiScaleSketchEncoder(16, (1, 2, 3), head_channels=8)(torch.zeros(1, 3, 64, 64))
+    hints = MultiScaleSketchEncoder(16, (1, 2, 3), head_width=8)(torch.zeros(1, 3, 64, 64))
     assert [hint.shape[1] for hint in hints] == [16, 16, 32, 48]
 
 

@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 
-from colorize_core.networks.size_embedding import background_embedding, canvas_embedding, sinusoids
+from colorize_core.networks.embeddings import background_embedding, canvas_embedding, sinusoidal
 
 
 def test_a_number_becomes_cosines_and_then_sines_of_falling_frequency():
-    first, second = sinusoids(torch.tensor([3.0, 0.0]), 4).chunk(2)
+    first, second = sinusoidal(torch.tensor([3.0, 0.0]), 4)
     expected = torch.tensor([math.cos(3.0), math.cos(0.03), math.sin(3.0), math.sin(0.03)])
     assert torch.allclose(first, expected)
     assert torch.equal(second, torch.tensor([1.0, 1.0, 0.0, 0.0]))
@@ -26,5 +26,5 @@ def test_a_canvas_is_known_by_its_area_and_one_score():
     [((64, 128), (50, 100), (1, 1)), ((64, 128), (100, 100), (0.5, 1)), ((128, 64), (100, 100), (1, 0.5))],
 )
 def test_a_background_is_known_by_the_part_that_has_the_canvas_aspect(canvas, picture, part):
-    expected = sinusoids(torch.tensor([[0.0, 0.0, *part]]))
-    assert torch.equal(background_embedding(canvas, picture), expected)
+    expected = sinusoidal(torch.tensor([0.0, 0.0, *part])).reshape(1, -1)
+    assert torch.equal(background_embedding(picture, canvas), expected)
