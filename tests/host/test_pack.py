@@ -32,9 +32,10 @@ def contract(schema) -> dict:
 
 
 def test_nodes_keep_what_saved_workflows_rely_on(pack_nodes):
-    """A new node, or an input at the end of one, goes into schema.json; what is there stays."""
+    """A node that is no experiment, or an input at the end of one, goes into schema.json; what is there stays."""
     frozen = json.loads((Path(__file__).parent / "schema.json").read_text())
-    assert {name: contract(cls.GET_SCHEMA()) for name, cls in pack_nodes.items()} == frozen
+    schemas = {name: cls.GET_SCHEMA() for name, cls in pack_nodes.items()}
+    assert {name: contract(schema) for name, schema in schemas.items() if not schema.is_experimental} == frozen
 
 
 def test_every_node_says_what_it_does(pack_nodes):
