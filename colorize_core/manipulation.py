@@ -7,6 +7,8 @@ correlation of a token v with a text t is the dot product v . t. Source: arXiv 2
 import torch
 import torch.nn.functional as F
 
+from .images import checked_mask
+
 THRESHOLDS = (0.5, 0.55, 0.65, 0.95)  # the published defaults
 HISTOGRAM_BINS = 128
 
@@ -139,8 +141,11 @@ def _sum_from(x: torch.Tensor) -> torch.Tensor:
 
 
 def mask_to_tokens(mask: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
-    """A mask [M,H,W] or [H,W] over the reference as one value per token, [M, rows*columns]: the mean over its area."""
-    return F.adaptive_avg_pool2d(mask.reshape(-1, 1, *mask.shape[-2:]), grid).flatten(1)
+    """A mask [M,H,W] or [H,W] over the reference as one value per token, [M, rows*columns]: the mean over its area.
+
+    Raises ValueError as `images.checked_mask` does.
+    """
+    return F.adaptive_avg_pool2d(checked_mask(mask, "mask")[:, None], grid).flatten(1)
 
 
 def token_grid(count: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ class Box:
 
 def sketch_from_image(image: torch.Tensor, strength: float = 1.0) -> Sketch:
     """`image` [B,H,W,C] in 0..1, white lines on black, as a Sketch; values outside 0..1 are clamped."""
-    pixels = rgb_on(image, paper=0.0, name="sketch_image").clamp(0, 1)
+    pixels = rgb_on(image, paper=0.0, name="sketch_image")
     return Sketch(pixels.movedim(-1, 1) * 2 - 1, strength)
 
 
@@ -54,7 +54,7 @@ def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:
         paper = _find_paper(image)
     else:
         paper = torch.full((len(image),), float(polarity == "black lines on white"), device=image.device)
-    gray = rgb_on(image, paper=paper[:, None, None, None], name="image").mean(dim=-1).clamp(0, 1)
+    gray = rgb_on(image, paper=paper[:, None, None, None], name="image").mean(dim=-1)
     return (paper[:, None, None] - gray).abs()
 
 
@@ -65,7 +65,7 @@ def has_lines(lines: torch.Tensor) -> torch.Tensor:
 
 def _find_paper(image: torch.Tensor) -> torch.Tensor:
     """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
-    gray = rgb_on(image, paper=1.0, name="image").mean(dim=-1).clamp(0, 1).flatten(1)
+    gray = rgb_on(image, paper=1.0, name="image").mean(dim=-1).flatten(1)
     tone = gray.median(dim=1).values
     unclear = (tone - 0.5).abs() < PAPER_MARGIN
     if unclear.any():

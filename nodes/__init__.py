@@ -3,11 +3,13 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import load, reference, sample, sketch, text
+from .checks import checked
 
 
 class ColorizeDiffusionExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*load.NODES, *sketch.NODES, *reference.NODES, *text.NODES, *sample.NODES]
+        modules = (load, sketch, reference, text, sample)
+        return [checked(node) for module in modules for node in module.NODES]
 
 
 async def comfy_entrypoint() -> ColorizeDiffusionExtension:
