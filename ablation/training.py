@@ -11,7 +11,7 @@ from colorize_core.host.trainable import Colorizer, build_unet
 from colorize_core.networks.sketch_encoder import HINT_DOWNSCALES
 from colorize_core.training.diffusion import cumulative_alphas
 from colorize_core.training.strategies import Strategy, colorizer_loss, draw
-from colorize_core.training.trainer import Settings, train
+from colorize_core.training.trainer import TrainingSettings, train
 from demo.colorizer import DEMO_CONFIG
 
 from .data import WARPS, EncodedFigures, figure_batches
@@ -25,7 +25,7 @@ SETUPS = {
 }
 SEEDS = (1, 2)
 BASE_SEED = 22
-BASE = Settings(
+BASE = TrainingSettings(
     steps=500, learning_rate=1.5e-3, warmup_steps=50, schedule="warmup_stable_decay", ema=0.98, save_every=50
 )
 RUN = replace(BASE, steps=300, warmup_steps=20)

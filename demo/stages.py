@@ -18,7 +18,7 @@ from colorize_core.checkpoint import VAE_PREFIX
 from colorize_core.files import atomic_write
 from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet
 from colorize_core.training.export import save_checkpoint, save_weights
-from colorize_core.training.trainer import Settings, train
+from colorize_core.training.trainer import TrainingSettings, train
 
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
@@ -44,7 +44,7 @@ StepLoss = Callable[[nn.Module, np.random.Generator, int], torch.Tensor]
 
 def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_rate: float, folder: Path) -> nn.Module:
     """`model` after `steps` of `loss(model, rng, step)`; what a step draws depends on its number alone."""
-    settings = Settings(
+    settings = TrainingSettings(
         steps=steps,
         learning_rate=peak_rate,
         warmup_steps=100,

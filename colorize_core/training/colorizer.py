@@ -19,10 +19,12 @@ from ..host.files import read_state_dict
 from ..host.load import MissingVAE, build_vae, load_checkpoint
 from ..host.model import ColorizeV1
 from ..host.trainable import Colorizer, Start, build_unet, load_start
-from . import data, sheet
+from . import sheet
+from .data import PictureFolder
 from .diffusion import cumulative_alphas
 from .experiment import Experiment
 from .export import save_checkpoint
+from .loader import batches
 from .strategies import colorizer_loss, draw
 from .trainer import train
 
@@ -61,7 +63,7 @@ def run(experiment: Experiment) -> None:
     state = PartialState()
     start = build_start(experiment)
     encoders = load_encoders(experiment, start)
-    pictures = data.PictureFolder(experiment.data.root)
+    pictures = PictureFolder(experiment.data.root)
     samples = sheet.choose(pictures, experiment.data, experiment.samples) if experiment.samples else None
     folder = experiment.output.resolve()
     result = folder / f"{folder.name}.safetensors"
@@ -150,9 +152,9 @@ def lasting(experiment: Experiment, prediction: str) -> dict[str, Any]:
     return kind | {k: v for k, v in told.items() if k not in ("data.root", "data.workers")}
 
 
-def batches_of(experiment: Experiment, pictures: data.PictureFolder, state: PartialState) -> Callable[[int], Iterator]:
+def batches_of(experiment: Experiment, pictures: PictureFolder, state: PartialState) -> Callable[[int], Iterator]:
     """For `train`: from a step on, this process's parts of the batches."""
-    return lambda step: data.batches(
+    return lambda step: batches(
         pictures,
         experiment.data,
         experiment.deformation,
@@ -189,7 +191,7 @@ def save_sheet(image: torch.Tensor, folder: Path, steps: int, tensorboard: bool)
             writer.add_image("sketch, reference, result", pixels, steps)
 
 
-def print_plan(experiment: Experiment, start: Start, pictures: data.PictureFolder, result: Path) -> None:
+def print_plan(experiment: Experiment, start: Start, pictures: PictureFolder, result: Path) -> None:
     config, settings = start.config, experiment.training
     parameters = sum(weight.numel() for weight in start.unet.parameters())
     origin = experiment.start.file.resolve() if experiment.start.file else "nothing"

@@ -45,5 +45,5 @@ def check_prediction(prediction: str) -> None:
 
 
 def _levels(t: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    kept = alphas[t][:, None, None, None]
-    return kept.sqrt(), (1 - kept).sqrt()
+    alpha = alphas[t][:, None, None, None]
+    return alpha.sqrt(), (1 - alpha).sqrt()

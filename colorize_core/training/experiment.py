@@ -21,10 +21,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from ..checkpoint import head_channels
-from .data import Settings as Data
+from .data import DataSettings
 from .deformation import Deformation
 from .strategies import Strategy
-from .trainer import Settings as Training
+from .trainer import TrainingSettings
 
 LEVELS = 4  # of a v1 model
 NORM_GROUPS = 32  # of the channels of each of its normalisations
@@ -62,7 +62,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Start:
+class StartSettings:
     """What the training starts from: a ColorizeDiffusion or Stable Diffusion 2 `file`, or nothing, a new `shape`."""
 
     kind: Literal["checkpoint", "stable_diffusion", "nothing"]
@@ -87,11 +87,11 @@ class Experiment:
     its CLS token. `samples` pictures are colored each time that the training saves, as a sheet to look at.
     """
 
-    start: Start
+    start: StartSettings
     clip: Path
-    data: Data
+    data: DataSettings
     output: Path
-    training: Training
+    training: TrainingSettings
     vae: Path | None = None
     strategy: Strategy = field(default_factory=Strategy)
     deformation: Deformation = field(default_factory=Deformation)

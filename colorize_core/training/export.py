@@ -1,12 +1,12 @@
 """Trained weights as files that the nodes load: half precision, and whole or not there at all."""
 
-import os
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from ..checkpoint import Config, file_contents
+from ..files import atomic_write
 
 
 def save_checkpoint(
@@ -18,13 +18,12 @@ def save_checkpoint(
     token_type: str | None = None,
 ) -> None:
     """A checkpoint in the published layout; the arguments are those of `checkpoint.file_contents`."""
-    weights, about = file_contents(config, unet, vae, token_type)
-    save_weights(weights, path, about | (metadata or {}))
+    weights, own = file_contents(config, unet, vae, token_type)
+    save_weights(weights, path, own | (metadata or {}))
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """A .safetensors file of `weights`, written beside `path` and renamed."""
+    """A .safetensors file of `weights`."""
     halved = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}
-    unfinished = path.with_suffix(".unfinished")
-    save_file(halved, unfinished, metadata)
-    os.replace(unfinished, path)
+    with atomic_write(path) as file:
+        save_file(halved, file, metadata)

@@ -12,8 +12,9 @@ from ..host.conditions import build_conditioning
 from ..host.guider import build_guider, sample
 from ..networks.sketch_encoder import LATENT_DOWNSCALE
 from ..sketch import Sketch
-from .data import PictureFolder, Settings, UnreadablePicture
+from .data import DataSettings, PictureFolder
 from .deformation import Deformation
+from .pictures import UnreadablePicture
 
 STEPS, REFERENCE_GUIDANCE, SKETCH_GUIDANCE = 20, 4.0, 1.0  # as the nodes have them by default
 AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
@@ -27,7 +28,7 @@ class Samples:
     reference: torch.Tensor
 
 
-def choose(pictures: PictureFolder, settings: Settings, count: int) -> Samples | None:
+def choose(pictures: PictureFolder, settings: DataSettings, count: int) -> Samples | None:
     """`count` pictures spread over all of them, square, at the largest resolution; their references as they are.
 
     Others stand in for those that cannot be read; None if none can.

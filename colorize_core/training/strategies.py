@@ -90,8 +90,8 @@ def _draw_row(seed: int, latent_shape: tuple[int, ...], token_shape: tuple[int, 
 
 def token_noise_level(t: torch.Tensor, alphas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The factors of tokens and noise in noisy training at timesteps `t`, mirrored in the last tenth to 999 - t."""
-    kept = alphas[torch.where(t >= MIRRORED_FROM, STEPS - 1 - t, t)]
-    return kept.sqrt(), (1 - kept).sqrt()
+    level = alphas[torch.where(t >= MIRRORED_FROM, STEPS - 1 - t, t)]
+    return level.sqrt(), (1 - level).sqrt()
 
 
 def noise_tokens(tokens: torch.Tensor, noise: torch.Tensor, t: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:

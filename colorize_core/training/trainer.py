@@ -20,7 +20,7 @@ MAY_CHANGE = ("steps", "save_every", "tensorboard")  # a run can go on with othe
 
 
 @dataclass(frozen=True)
-class Settings:
+class TrainingSettings:
     """How a model is trained. Raises ValueError for numbers out of range.
 
     `schedule` is one of transformers'; "warmup_stable_decay" falls linearly to zero over the last half of the steps.
@@ -72,7 +72,7 @@ def train(
     model: nn.Module,
     batches: Callable[[int], Iterable[Any]],
     loss_of: Callable[[nn.Module, Any], torch.Tensor],
-    settings: Settings,
+    settings: TrainingSettings,
     folder: Path,
     on_save: Callable[[nn.Module, int], None] | None = None,
     about: Mapping[str, Any] | None = None,
@@ -163,7 +163,7 @@ def warmed_up_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.
     return update
 
 
-def scheduled(optimizer: torch.optim.Optimizer, settings: Settings) -> torch.optim.lr_scheduler.LRScheduler:
+def scheduled(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> torch.optim.lr_scheduler.LRScheduler:
     decay = {"num_decay_steps": settings.steps // 2, "decay_type": "linear"}
     options = decay if settings.schedule == "warmup_stable_decay" else None
     return get_scheduler(settings.schedule, optimizer, settings.warmup_steps, settings.steps, options)

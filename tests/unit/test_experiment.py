@@ -12,7 +12,7 @@ from colorize_core.training import experiment
 from colorize_core.training.deformation import Deformation
 from colorize_core.training.experiment import Experiment, Shape, load, with_overrides
 from colorize_core.training.strategies import Strategy
-from colorize_core.training.trainer import Settings as Training
+from colorize_core.training.trainer import TrainingSettings
 
 SHARE = st.floats(0, 1)
 NAMES = st.sampled_from("abcd")
@@ -37,7 +37,7 @@ def test_the_experiment_that_the_module_shows_is_read(written):
     assert read.start.kind == "checkpoint" and read.start.shape is None
     assert read.data.resolutions == (512,) and read.data.batch_size == 16
     assert read.strategy == Strategy(noisy_rate=1.0) and read.deformation == Deformation()
-    assert read.training == Training(steps=20000, learning_rate=1e-5)
+    assert read.training == TrainingSettings(steps=20000, learning_rate=1e-5)
     assert (read.prediction, read.vae, read.samples) == ("auto", None, 4)
 
 
@@ -65,7 +65,10 @@ def test_a_model_from_nothing_has_a_shape(written):
     st.builds(Strategy, SHARE, SHARE, SHARE, SHARE, SHARE, st.none() | st.floats(0.1, 20)),
     st.builds(Deformation, warp=st.floats(0, 0.5), control_points=st.integers(2, 9), flip=SHARE),
     st.builds(
-        Training, st.integers(1), learning_rate=st.floats(1e-9, 1), mixed_precision=st.sampled_from(["no", "bf16"])
+        TrainingSettings,
+        st.integers(1),
+        learning_rate=st.floats(1e-9, 1),
+        mixed_precision=st.sampled_from(["no", "bf16"]),
     ),
 )
 def test_sections_as_yaml_writes_them_are_read_as_they_were(written, strategy, deformation, training):

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from colorize_core.host import standalone
-from colorize_core.training import evaluate, metrics
+from colorize_core.training import compare, evaluate, metrics, report
 
 seeds = st.integers(0, 2**31)
 quick = settings(max_examples=20, deadline=None)
@@ -69,6 +70,19 @@ def test_lost_lines_and_foreign_edges_both_lower_line_fidelity():
     lost[..., :48] = whole[..., :1]
     fidelity = metrics.line_fidelity(torch.cat([lost, foreign]), lines.expand(2, -1, -1))
     assert fidelity.max() < 0.9 and fidelity.min() > 0.3
+
+
+def test_line_fidelity_is_the_correlation_of_edges_up_to_a_fifth_of_contrast_blurred_by_a_pixel():
+    rng = np.random.default_rng(0)
+    result, sketch = rng.uniform(0, 0.3, (3, 24, 24)), (rng.random((1, 24, 24)) < 0.1) * 0.15
+
+    def edges(picture):
+        contrast = ndimage.maximum_filter(picture, (1, 3, 3)) - ndimage.minimum_filter(picture, (1, 3, 3))
+        return ndimage.gaussian_filter(np.minimum(contrast.max(0) / 0.2, 1), sigma=1, mode="mirror", radius=3)
+
+    expected = np.corrcoef(edges(result).ravel(), edges(sketch).ravel())[0, 1]
+    found = metrics.line_fidelity(*(torch.from_numpy(picture).float()[None] for picture in (result, sketch[0])))
+    assert abs(expected) > 0.02 and found.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_blurred_or_slightly_noisy_line_is_still_a_line():
@@ -255,25 +269,25 @@ def test_equal_pictures_are_null_in_json_and_inf_in_the_table(folder, capsys):
 
 
 def test_networks_are_given_results_and_partners(folder):
-    found = evaluate.open_pictures(folder / "results", truth=folder / "truth", references=folder / "references")
+    found = compare.open_pictures(folder / "results", truth=folder / "truth", references=folder / "references")
 
     def mean_color(picture):
         return picture.mean(dim=(2, 3))
 
-    report = evaluate.evaluate(found, inception=mean_color, clip=mean_color, fid=True, kid=True)
-    assert {"fid", "kid", "clip_similarity", "psnr", "ms_ssim"} == set(report.means())
-    assert 0.9 < report.means()["clip_similarity"] <= 1 and report.means()["fid"] > 0
-    assert any("biased" in note for note in report.notes)
-    assert "FID to the truth" in evaluate.table(report)
+    measured = report.measure_pictures(found, inception=mean_color, clip=mean_color, fid=True, kid=True)
+    assert {"fid", "kid", "clip_similarity", "psnr", "ms_ssim"} == set(measured.means())
+    assert 0.9 < measured.means()["clip_similarity"] <= 1 and measured.means()["fid"] > 0
+    assert any("biased" in note for note in measured.notes)
+    assert "FID to the truth" in report.report_table(measured)
 
 
 def test_a_palette_png_is_a_region_map_by_its_numbers(folder):
     image = Image.open(folder / "masks" / "0.png")
-    expected = evaluate.read_regions(evaluate._store(folder / "masks"), "0")
+    expected = compare.read_regions(compare.open_store(folder / "masks"), "0")
     paletted = Image.frombytes("P", image.size, image.tobytes())
     paletted.putpalette([255 - i // 3 for i in range(768)])
     paletted.save(folder / "masks" / "0.png")
-    assert torch.equal(evaluate.read_regions(evaluate._store(folder / "masks"), "0"), expected)
+    assert torch.equal(compare.read_regions(compare.open_store(folder / "masks"), "0"), expected)
 
 
 def test_a_result_without_its_partner_is_named(folder):
@@ -290,10 +304,10 @@ def test_another_size_is_named_with_what_to_do(folder):
 def test_an_archive_is_opened_by_its_own_name_beside_a_folder_and_without_its_ending_alone(folder):
     with zipfile.ZipFile(folder / "results.zip", "w") as archive:
         archive.write(folder / "results" / "1.png", "results/1.png")
-    assert list(evaluate._store(folder / "results.zip").files) == ["1"]
-    assert list(evaluate._store(folder / "results").files) == ["0", "1", "2"]
+    assert list(compare.open_store(folder / "results.zip").files) == ["1"]
+    assert list(compare.open_store(folder / "results").files) == ["0", "1", "2"]
     (folder / "results").rename(folder / "elsewhere")
-    assert list(evaluate._store(folder / "results").files) == ["1"]
+    assert list(compare.open_store(folder / "results").files) == ["1"]
 
 
 def test_an_empty_and_a_missing_folder_are_named(folder):

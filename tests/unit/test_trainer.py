@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from colorize_core.training import trainer
-from colorize_core.training.trainer import Settings
+from colorize_core.training.trainer import TrainingSettings
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300  # seconds
@@ -29,9 +29,9 @@ def network(width: int = 8, dropout: float = 0.2) -> nn.Module:
     return nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, 1))
 
 
-def settings(**changes) -> Settings:
+def settings(**changes) -> TrainingSettings:
     values = {"steps": 12, "learning_rate": 0.02, "warmup_steps": 4, "schedule": "cosine", "save_every": 3, "ema": 0.9}
-    return Settings(**values | changes)
+    return TrainingSettings(**values | changes)
 
 
 def batches(step: int, accumulation: int = 1):
@@ -197,6 +197,14 @@ def test_the_average_follows_the_weights_closely_at_first(tmp_path):
         assert steps == updates + 1 and not training
         assert torch.allclose(average, expected)
     assert torch.equal(trained[0].weight, averages[-1][-1]) and not torch.equal(trained[0].weight, weights[-1])
+
+
+def test_weight_decay_shrinks_weights_that_nothing_else_moves(tmp_path):
+    before, nothing = network()[0].weight, lambda model, rows: 0 * loss_of(model, rows)
+    constant = {"schedule": "constant", "warmup_steps": 0, "learning_rate": 0.1, "ema": 0.0}
+    for decay in (0.0, 0.3):
+        trained = fit(tmp_path / str(decay), loss_of=nothing, weight_decay=decay, **constant)
+        torch.testing.assert_close(trained[0].weight, before * (1 - 0.1 * decay) ** 12)
 
 
 def test_frozen_weights_stay(tmp_path):

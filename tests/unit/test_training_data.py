@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from colorize_core.training import data
-from colorize_core.training.data import PictureFolder, Settings, Store, batches, bucket_sizes, places, sort_into_buckets
+from colorize_core.training import buckets, data
+from colorize_core.training.buckets import batch_plan, bucket_sizes
+from colorize_core.training.data import DataSettings, PictureFolder
 from colorize_core.training.deformation import Deformation
+from colorize_core.training.loader import batches
+from colorize_core.training.pictures import Store
+from colorize_core.training.strategies import draw
 
 AS_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
 SIDES = st.integers(1, 3000)
@@ -61,10 +65,14 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-60])
 
 
-def options(root: Path, **changes) -> Settings:
-    return Settings(
+def options(root: Path, **changes) -> DataSettings:
+    return DataSettings(
         root, **{"batch_size": 4, "resolutions": (64,), "multiple": 8, "reference_size": 32, "workers": 0} | changes
     )
+
+
+def sort(sizes: list[tuple[int, int]], resolutions: tuple[int, ...], multiple: int = 64) -> dict:
+    return buckets.sort_into_buckets(sizes, resolutions, multiple, max_aspect=2)
 
 
 def first_batches(root: Path, count: int, deformation: Deformation = AS_IS, start: int = 0, **changes) -> list[dict]:
@@ -106,8 +114,7 @@ def test_bucket_sizes_are_multiples_near_the_resolution_and_no_longer_than_asked
 @given(st.tuples(SIDES, SIDES), RESOLUTIONS)
 def test_any_picture_comes_in_the_size_that_crops_least(size, resolution):
     resolution, multiple = resolution
-    settings = Settings(Path(), resolutions=(resolution,), multiple=multiple)
-    ((chosen, members),) = sort_into_buckets([size], settings).items()
+    ((chosen, members),) = sort([size], resolutions=(resolution,), multiple=multiple).items()
     assert members == [0]
 
     def cropped_pixels(target):
@@ -115,14 +122,14 @@ def test_any_picture_comes_in_the_size_that_crops_least(size, resolution):
         scale = min(height / target[0], width / target[1])
         return height * width - scale**2 * target[0] * target[1]
 
-    least = min(cropped_pixels(target) for target in bucket_sizes(resolution, multiple, settings.max_aspect))
+    least = min(cropped_pixels(target) for target in bucket_sizes(resolution, multiple, 2))
     assert cropped_pixels(chosen) <= least + 1e-6 * size[0] * size[1]
 
 
 @settings(deadline=None)
 @given(st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES), st.floats(0, 1))
 def test_a_crop_has_the_shape_asked_for_and_lies_in_the_picture_from_edge_to_edge(size, target, offset):
-    left, top, right, bottom = data.crop(size, target, offset)
+    left, top, right, bottom = buckets.crop_box(size, target, offset)
     assert 0 <= left < right <= 1 and 0 <= top < bottom <= 1
     assert (left, right) == (0, 1) or (top, bottom) == (0, 1)
     shape = (right - left) * size[1] / ((bottom - top) * size[0])
@@ -130,9 +137,13 @@ def test_a_crop_has_the_shape_asked_for_and_lies_in_the_picture_from_edge_to_edg
 
 
 def test_a_picture_appears_at_each_resolution_that_it_is_large_enough_for():
-    settings = Settings(Path(), resolutions=(512, 256, 128))
-    buckets = sort_into_buckets([(512, 512), (1000, 1000), (230, 230), (40, 40)], settings)
-    assert buckets == {(128, 128): [0, 1, 2, 3], (256, 256): [0, 1, 2], (512, 512): [0, 1]}
+    members = sort([(512, 512), (1000, 1000), (230, 230), (40, 40)], resolutions=(512, 256, 128))
+    assert members == {(128, 128): [0, 1, 2, 3], (256, 256): [0, 1, 2], (512, 512): [0, 1]}
+
+
+def test_a_picture_is_enlarged_by_a_quarter_at_most_where_a_smaller_size_is_to_be_had():
+    members = sort([(410, 410), (409, 409)], resolutions=(512, 256))
+    assert members == {(256, 256): [0, 1], (512, 512): [0]}
 
 
 # Order
@@ -145,15 +156,15 @@ def buckets_of(counts: list[int]) -> dict:
 @settings(deadline=None)
 @given(COUNTS, st.integers(1, 6), st.integers(0, 2**40), st.integers(0, 60))
 def test_a_batch_is_the_same_whichever_step_the_training_starts_from(counts, batch_size, seed, start):
-    from_first = itertools.islice(places(buckets_of(counts), batch_size, seed), start, start + 5)
-    resumed = itertools.islice(places(buckets_of(counts), batch_size, seed, start), 5)
+    from_first = itertools.islice(batch_plan(buckets_of(counts), batch_size, seed), start, start + 5)
+    resumed = itertools.islice(batch_plan(buckets_of(counts), batch_size, seed, start), 5)
     assert list(from_first) == list(resumed)
 
 
 @settings(max_examples=50, deadline=None)
 @given(COUNTS, st.integers(1, 6), st.integers(0, 2**40), st.integers(1, 200))
 def test_each_picture_comes_as_often_as_any_other(counts, batch_size, seed, steps):
-    batches = list(itertools.islice(places(buckets_of(counts), batch_size, seed), steps))
+    batches = list(itertools.islice(batch_plan(buckets_of(counts), batch_size, seed), steps))
     assert all(len({place.size for place in batch}) == 1 and len(batch) == batch_size for batch in batches)
     for size, members in buckets_of(counts).items():
         visited = [place.member for batch in batches for place in batch if place.size == size]
@@ -164,14 +175,14 @@ def test_each_picture_comes_as_often_as_any_other(counts, batch_size, seed, step
 
 
 def test_each_pass_over_the_pictures_has_an_order_of_its_own():
-    passes = [[place.member for place in batch] for batch in itertools.islice(places(buckets_of([50]), 50, 0), 3)]
+    passes = [[place.member for place in batch] for batch in itertools.islice(batch_plan(buckets_of([50]), 50, 0), 3)]
     assert all(sorted(order) == list(range(50)) for order in passes)
     assert passes[0] != passes[1] != passes[2] != passes[0]
 
 
 def test_seeds_differ_between_samples_and_between_runs():
     drawn = [
-        [place.seed for batch in itertools.islice(places(buckets_of([9]), 4, seed), 200) for place in batch]
+        [place.seed for batch in itertools.islice(batch_plan(buckets_of([9]), 4, seed), 200) for place in batch]
         for seed in (0, 1)
     ]
     assert len(set(drawn[0] + drawn[1])) == 1600 and min(drawn[0]) >= 0 and max(drawn[0]) < 2**63
@@ -321,11 +332,22 @@ def test_a_picture_turned_by_its_camera_is_turned_upright(tmp_path):
         assert color.shape == (3, 88, 48) and color[0, 10, 24] > 0.9 and color[2, 80, 24] > 0.9
 
 
+def test_what_is_drawn_for_a_picture_has_nothing_to_do_with_what_its_loss_draws(tmp_path, monkeypatch):
+    offsets = []
+    monkeypatch.setattr(data, "crop_box", lambda size, target, offset: offsets.append(offset) or buckets.WHOLE)
+    drawn = [
+        draw(batch["seed"], (4, 1, 1), (1, 1), "cpu") for batch in first_batches(make_folder(tmp_path, [(64, 64)]), 9)
+    ]
+    for uniform in ("drop", "noisy", "sketch_drop"):
+        shares = torch.cat([getattr(draws, uniform) for draws in drawn])
+        assert (shares - torch.tensor(offsets)).abs().min() > 1e-4
+
+
 # What is wrong with pictures
 
 
 def named(caplog) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == data.__name__]
+    return [record.getMessage() for record in caplog.records if record.name.startswith("colorize_core.training.")]
 
 
 def test_a_picture_without_its_sketch_is_named_and_left_out(tmp_path, caplog):
@@ -402,8 +424,8 @@ def test_a_sketch_that_cannot_belong_to_its_picture_or_has_no_paper_is_skipped(t
     wrong_shape, no_paper = sorted(named(caplog))
     assert "sketch/p0.png: is 64x70, another shape than its picture's 64x64" in wrong_shape
     assert "sketch/p1.png: " in no_paper and "half gray" in no_paper
-    told = first_batches(root, 3, polarity="black lines on white")
-    assert any((batch["sketch"].mean((1, 2, 3)).abs() < 0.01).any() for batch in told)
+    given = first_batches(root, 3, polarity="black lines on white")
+    assert any((batch["sketch"].mean((1, 2, 3)).abs() < 0.01).any() for batch in given)
 
 
 @pytest.mark.parametrize("missing", ["color", "sketch"])
@@ -440,4 +462,4 @@ def test_pictures_and_sketches_by_different_names_are_an_error_that_shows_both(t
 )
 def test_settings_out_of_range_are_errors_that_name_them(changes, message):
     with pytest.raises(ValueError, match=message):
-        Settings(Path(), **changes)
+        DataSettings(Path(), **changes)

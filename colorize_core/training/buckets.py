@@ -1,0 +1,97 @@
+"""Which pictures come in which size, and when: batch after batch, each of one size."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .pictures import Size
+
+MAX_ENLARGEMENT = 1.25  # of a side: a picture that a resolution would enlarge more is left to smaller ones
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+CropBox = tuple[float, float, float, float]  # left, top, right, bottom of a picture, as shares of its sides
+WHOLE: CropBox = (0.0, 0.0, 1.0, 1.0)
+
+
+def crop_box(size: Size, target: Size, offset: float) -> CropBox:
+    """The largest part of a picture of `size` in the shape of `target`; `offset` 0..1 says where along the side cut."""
+    ratio = size[1] * target[0] / (size[0] * target[1])  # above 1: wider than the target
+    width, height = min(1.0, 1 / ratio), min(1.0, ratio)
+    left, top = offset * (1 - width), offset * (1 - height)
+    return left, top, min(1.0, left + width), min(1.0, top + height)
+
+
+def cropped_share(size: Size, target: Size) -> float:
+    """The share of a picture that is left when it is cropped to the shape of `target`."""
+    _, _, width, height = crop_box(size, target, offset=0)
+    return width * height
+
+
+def bucket_sizes(resolution: int, multiple: int, max_aspect: float) -> list[Size]:
+    """Sizes of about `resolution` ** 2 pixels, sides multiples of `multiple`, aspect ratios up to `max_aspect`.
+
+    `resolution` is a multiple of `multiple`, so that the square is among them.
+    """
+    sizes = {(resolution, resolution)}
+    for short in range(multiple, resolution, multiple):
+        long = round(resolution**2 / short / multiple) * multiple
+        if long <= max_aspect * short:
+            sizes |= {(short, long), (long, short)}
+    return sorted(sizes)
+
+
+def sort_into_buckets(
+    sizes: list[Size], resolutions: tuple[int, ...], multiple: int, max_aspect: float
+) -> dict[Size, list[int]]:
+    """Which pictures, by their position in `sizes`, come in which size; at each resolution the one that crops least."""
+    by_resolution = {r: bucket_sizes(r, multiple, max_aspect) for r in sorted(resolutions)}
+    members: dict[Size, list[int]] = {}
+    for index, size in enumerate(sizes):
+        for resolution, choices in by_resolution.items():
+            bucket = max(choices, key=lambda choice: cropped_share(size, choice))
+            enlargement = max(bucket[0] / size[0], bucket[1] / size[1])
+            if enlargement <= MAX_ENLARGEMENT or resolution == min(by_resolution):
+                members.setdefault(bucket, []).append(index)
+    return dict(sorted(members.items()))
+
+
+class PlannedRow(NamedTuple):
+    """One row of a batch: which picture of the bucket of `size`, and the seed of all that is random about it."""
+
+    size: Size
+    member: int
+    seed: int
+
+
+def batch_plan(
+    buckets: dict[Size, list[int]], batch_size: int, seed: int, start: int = 0
+) -> Iterator[list[PlannedRow]]:
+    """Batch after batch, each of one size, from step `start` on and without end.
+
+    Sizes take turns in proportion to their pictures (in golden-ratio steps, the most even turns there are), and within
+    a size each picture comes once before any comes again.
+    """
+    sizes = list(buckets)
+    counts = np.array([len(members) for members in buckets.values()])
+    bounds = counts.cumsum() / counts.sum()
+    origin = np.random.default_rng(seed).random()
+
+    def bucket_at(step: int | np.ndarray) -> np.ndarray:
+        return np.searchsorted(bounds, (origin + step * GOLDEN_RATIO) % 1, side="right")
+
+    turns = np.bincount(bucket_at(np.arange(start)), minlength=len(sizes))
+    for step in itertools.count(start):
+        bucket = int(bucket_at(step))
+        rounds = (divmod(int(turns[bucket]) * batch_size + row, int(counts[bucket])) for row in range(batch_size))
+        members = [int(_shuffled(seed, bucket, pass_, int(counts[bucket]))[place]) for pass_, place in rounds]
+        seeds = np.random.SeedSequence([seed, step]).generate_state(batch_size, np.uint64) >> np.uint64(1)
+        yield [PlannedRow(sizes[bucket], *row) for row in zip(members, seeds.tolist(), strict=True)]
+        turns[bucket] += 1
+
+
+@functools.lru_cache(maxsize=256)
+def _shuffled(seed: int, bucket: int, pass_: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, bucket, pass_]).permutation(count)

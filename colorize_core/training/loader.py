@@ -1,0 +1,98 @@
+"""Batches of pictures to learn from.
+
+A batch follows from the seed and the number of its step alone. So it is the same after a resume, and several processes
+take their parts of the same one.
+"""
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from .buckets import PlannedRow, batch_plan, sort_into_buckets
+from .data import DataSettings, PictureFolder, log_skipped, nothing_readable
+from .deformation import Deformation
+from .pictures import Size, UnreadablePicture
+
+
+class PictureDataset(Dataset):
+    """What a PlannedRow names, as PictureFolder.load gives it, with its `seed` and the unreadable that were `skipped`.
+
+    In place of what cannot be read comes the next picture of the bucket, or else any other; so all processes keep in
+    step. Raises ValueError when none can be read.
+    """
+
+    def __init__(
+        self, pictures: PictureFolder, buckets: dict[Size, list[int]], settings: DataSettings, deformation: Deformation
+    ):
+        self.pictures, self.buckets, self.settings, self.deformation = pictures, buckets, settings, deformation
+
+    def __getitem__(self, planned: PlannedRow) -> dict:
+        members = self.buckets[planned.size]
+        skipped = []
+        for index in itertools.chain(members[planned.member :], members[: planned.member], range(len(self.pictures))):
+            try:
+                sample = self.pictures.load(
+                    self.pictures.names[index],
+                    planned.size,
+                    planned.seed,
+                    self.settings.polarity,
+                    self.settings.reference_size,
+                    self.deformation,
+                )
+                return sample | {"seed": planned.seed, "skipped": skipped}
+            except UnreadablePicture as error:
+                skipped.append(str(error))
+        raise ValueError(nothing_readable(self.pictures.root, len(self.pictures), skipped[0]))
+
+
+def batches(
+    pictures: PictureFolder,
+    settings: DataSettings,
+    deformation: Deformation,
+    seed: int,
+    start: int = 0,
+    process: int = 0,
+    processes: int = 1,
+    accumulation: int = 1,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """One process's parts of the batches, from step `start` on and without end: `accumulation` parts for each step.
+
+    A part holds B = batch_size / (processes * accumulation) samples: `color` and `sketch` [B,3,H,W], `reference`
+    [B,3,R,R], all in [-1,1], and `seed` [B] (long), from which whatever else is random about a sample is to follow.
+    Logs each picture that cannot be read once. Raises ValueError when the batch cannot be divided so, or nothing can be
+    read.
+    """
+    parts = processes * accumulation
+    if settings.batch_size % parts:
+        raise ValueError(
+            f"batch_size: {settings.batch_size} pictures cannot be divided over {processes} processes of "
+            f"{accumulation} parts each (accumulation). Take a multiple of {parts}."
+        )
+    buckets = sort_into_buckets(pictures.sizes, settings.resolutions, settings.multiple, settings.max_aspect)
+    rows = settings.batch_size // parts
+    loader = DataLoader(
+        PictureDataset(pictures, buckets, settings, deformation),
+        batch_sampler=(
+            batch[(part * processes + process) * rows :][:rows]
+            for batch in batch_plan(buckets, settings.batch_size, seed, start)
+            for part in range(accumulation)
+        ),
+        num_workers=settings.workers,
+        collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # else the loader would draw from the training's own
+    )
+    named = set()
+    for batch in loader:
+        for what in batch.pop("skipped"):
+            if what not in named:
+                named.add(what)
+                log_skipped(what)
+        yield batch
+
+
+def _collate(samples: list[dict]) -> dict:
+    skipped = [what for sample in samples for what in sample.pop("skipped")]
+    return default_collate(samples) | {"skipped": skipped}
