@@ -6,10 +6,7 @@ Source: arXiv 2401.01456 (guidance by reference and by sketch). The strengths sc
 
 import re
 
-ATTENTION_BLOCKS = 16  # cross-attentions in order: 0-5 input blocks, 6 middle, 7-15 output blocks
-ENCODER_BLOCKS = (0, 1)
-COLOR_BLOCKS = (2, 3, 10, 11, 12)
-SEMANTICS_BLOCKS = (4, 5, 7, 8, 9)
+from .checkpoint.config import AttentionLayout
 
 
 def effective_guidance(reference: float, sketch: float) -> tuple[float, float]:
@@ -30,21 +27,21 @@ def effective_guidance(reference: float, sketch: float) -> tuple[float, float]:
 
 
 def reference_strengths(
-    strength: float = 1.0, encoder: float = 1.0, color: float = 1.0, semantics: float = 1.0
+    layout: AttentionLayout, strength: float = 1.0, encoder: float = 1.0, color: float = 1.0, semantics: float = 1.0
 ) -> tuple[float, ...]:
-    """A factor for each cross-attention: `strength` times that of its level. Blocks 6 and 13-15 are of no level."""
-    levels = {ENCODER_BLOCKS: encoder, COLOR_BLOCKS: color, SEMANTICS_BLOCKS: semantics}
+    """A factor for each cross-attention of `layout`: `strength` times that of its level, if it is of one."""
+    levels = {layout.encoder: encoder, layout.color: color, layout.semantics: semantics}
     factors = {block: level for blocks, level in levels.items() for block in blocks}
-    return tuple(strength * factors.get(block, 1.0) for block in range(ATTENTION_BLOCKS))
+    return tuple(strength * factors.get(block, 1.0) for block in range(layout.count))
 
 
-def parse_strengths(per_block: str) -> tuple[float, ...]:
-    """16 numbers from text, parted by commas or spaces. ValueError if it holds anything else."""
+def parse_strengths(per_block: str, count: int) -> tuple[float, ...]:
+    """`count` numbers from text, parted by commas or spaces. ValueError if it holds anything else."""
     words = [word for word in re.split(r"[\s,;]+", per_block) if word]
     try:
         numbers = tuple(float(word) for word in words)
     except ValueError as error:
-        raise ValueError(f"per_block: {error}; write {ATTENTION_BLOCKS} numbers such as 1, 0.5, 1, ...") from error
-    if len(numbers) != ATTENTION_BLOCKS:
-        raise ValueError(f"per_block has {len(numbers)} numbers: it takes {ATTENTION_BLOCKS}, or none to leave it out.")
+        raise ValueError(f"per_block: {error}; write {count} numbers such as 1, 0.5, 1, ...") from error
+    if len(numbers) != count:
+        raise ValueError(f"per_block has {len(numbers)} numbers: it takes {count}, or none to leave it out.")
     return numbers

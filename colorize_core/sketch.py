@@ -11,6 +11,8 @@ import torch
 
 from .images import check, resize, rgb_on
 
+BLANK = -1.0  # an empty sketch: black paper
+LATENT_DOWNSCALE = 8  # side of the picture / side of the latent
 POLARITIES = ["auto", "black lines on white", "white lines on black"]
 FAINTEST_LINE = 0.02  # what differs less from its paper is no line
 PAPER_MARGIN = 0.02  # how far from half gray the typical tone must be to tell paper from ink

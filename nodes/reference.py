@@ -3,7 +3,8 @@ from dataclasses import replace
 from comfy_api.latest import io
 
 from ..colorize_core.host.clip import encode_reference
-from ..colorize_core.host.patches import with_reference_injection
+from ..colorize_core.host.injection import with_reference_injection
+from ..colorize_core.host.model import require_colorize
 from ..colorize_core.host.tagger import encode_with_tagger
 from ..colorize_core.images import masked
 from .sockets import CATEGORY, Sketch, Tagger, Tokens
@@ -109,7 +110,7 @@ class ReferenceInjection(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, vae, image, style_fidelity, sketch_fidelity, start_percent, sketch=None, mask=None):
-        image = masked(image, mask, "image")
+        model, image = require_colorize(model), masked(image, mask, "image")
         return io.NodeOutput(
             with_reference_injection(model, vae, image, sketch, style_fidelity, sketch_fidelity, start_percent)
         )

@@ -2,9 +2,11 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..colorize_core.guidance import parse_strengths, reference_strengths
+from ..colorize_core.host.colorize import colorize
 from ..colorize_core.host.conditions import build_conditioning
-from ..colorize_core.host.guider import build_guider, sample
-from ..colorize_core.host.patches import with_reference_strength
+from ..colorize_core.host.guider import build_guider
+from ..colorize_core.host.model import require_colorize
+from ..colorize_core.host.strength import with_reference_strength
 from .sockets import CATEGORY, Sketch, Tokens
 
 MAX_GUIDANCE = 30.0
@@ -127,10 +129,11 @@ class ReferenceStrength(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, strength, encoder=1.0, color=1.0, semantics=1.0, per_block=""):
+        layout = require_colorize(model).model.config.version.attention
         if per_block.strip():
-            strengths = parse_strengths(per_block)
+            strengths = parse_strengths(per_block, layout.count)
         else:
-            strengths = reference_strengths(strength, encoder, color, semantics)
+            strengths = reference_strengths(layout, strength, encoder, color, semantics)
         return io.NodeOutput(with_reference_strength(model, strengths))
 
 
@@ -229,9 +232,10 @@ class Sampler(io.ComfyNode):
         start_percent=0.0,
         end_percent=1.0,
     ):
-        conditioning = build_conditioning(tokens, sketch, start_percent, end_percent)
-        guider = build_guider(model, *conditioning, reference_guidance, sketch_guidance)
-        return io.NodeOutput(sample(guider, latent, seed, steps, sampler_name, scheduler, denoise))
+        settings = {"seed": seed, "steps": steps, "sampler_name": sampler_name, "scheduler": scheduler}
+        guidance = {"reference_guidance": reference_guidance, "sketch_guidance": sketch_guidance}
+        interval = {"denoise": denoise, "start_percent": start_percent, "end_percent": end_percent}
+        return io.NodeOutput(colorize(model, tokens, sketch, latent, **settings, **guidance, **interval))
 
 
 NODES = [Conditioning, ReferenceStrength, Guider, Sampler]

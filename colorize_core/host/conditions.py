@@ -1,40 +1,14 @@
-"""What a colorizer is conditioned on, as the host's CONDITIONING and as the conditions of a sampling run."""
+"""What a colorizer is conditioned on, as the host's CONDITIONING: its main tensor, and what each feature adds."""
 
-import comfy.conds
-import comfy.utils
+from dataclasses import replace
+
 import torch
 
-from ..sketch import Sketch
+from ..sketch import BLANK, Sketch
 from ..tokens import ReferenceTokens
-
-# Keys of a CONDITIONING, whose main tensor holds the local tokens [B,N,D].
-CLS = "colorize_cls"  # [B,1,D]
-SKETCH = "colorize_sketch"  # [B,3,H,W] in -1..1, white lines on black
-SKETCH_STRENGTH = "colorize_sketch_strength"
-START_PERCENT = "colorize_start_percent"  # the reference counts from here ...
-END_PERCENT = "colorize_end_percent"  # ... to here, as parts of the whole run from noise to picture
-
-BLANK = -1.0  # an empty sketch: black paper
-
-
-class CONDHint(comfy.conds.CONDRegular):
-    """A map [B,C,ceil(H/downscale),ceil(W/downscale)] that goes with a latent [B,4,H,W] and is cropped with it."""
-
-    def __init__(self, cond: torch.Tensor, downscale: int):
-        super().__init__(cond)
-        self.downscale = downscale
-
-    def _copy_with(self, cond):
-        return self.__class__(cond, self.downscale)
-
-    def process_cond(self, batch_size, area, **kwargs):
-        """`area` is (height, width, top, left) in latent pixels, or None for all of it."""
-        cropped = self.cond
-        if area is not None:
-            height, width, top, left = area
-            cropped = cropped.narrow(2, top // self.downscale, -(-height // self.downscale))
-            cropped = cropped.narrow(3, left // self.downscale, -(-width // self.downscale))
-        return self._copy_with(comfy.utils.repeat_to_batch_size(cropped, batch_size))
+from .feature import Wish
+from .features import FEATURES
+from .reference import CLS
 
 
 def build_conditioning(
@@ -48,14 +22,19 @@ def build_conditioning(
     """
     if start_percent > end_percent:
         raise ValueError(f"start_percent ({start_percent}) lies after end_percent ({end_percent}): swap them.")
-    values = {
-        CLS: tokens.cls,
-        SKETCH: sketch.pixels,
-        SKETCH_STRENGTH: sketch.strength,
-        START_PERCENT: start_percent,
-        END_PERCENT: end_percent,
-    }
-    positive = [[tokens.local, values]]
-    no_reference = [[torch.zeros_like(tokens.local), values | {CLS: torch.zeros_like(tokens.cls)}]]
-    no_sketch = [[tokens.local, values | {SKETCH: torch.full_like(sketch.pixels, BLANK)}]]
-    return positive, no_reference, no_sketch
+    dropped = replace(tokens, cls=torch.zeros_like(tokens.cls), local=torch.zeros_like(tokens.local))
+    blank = replace(sketch, pixels=torch.full_like(sketch.pixels, BLANK))
+    wishes = (
+        Wish(tokens, sketch, start_percent, end_percent),
+        Wish(dropped, sketch, start_percent, end_percent),
+        Wish(tokens, blank, start_percent, end_percent),
+    )
+    return tuple([[wish.tokens.local, conditioning_values(wish)]] for wish in wishes)
+
+
+def conditioning_values(wish: Wish) -> dict:
+    """The dict of a CONDITIONING, whose main tensor are the local tokens."""
+    values = {CLS: wish.tokens.cls}
+    for feature in FEATURES:
+        values |= feature.entries(wish)
+    return values

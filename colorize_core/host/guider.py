@@ -1,10 +1,9 @@
 """Sampling with two guidances, as a GUIDER of the host."""
 
 import comfy.samplers
-from comfy_extras.nodes_custom_sampler import BasicScheduler, Noise_RandomNoise, SamplerCustomAdvanced
 
 from ..guidance import effective_guidance
-from .patches import require_colorize
+from .model import require_colorize
 
 
 class ColorizeGuider(comfy.samplers.CFGGuider):
@@ -43,10 +42,3 @@ def build_guider(model, positive, no_reference, no_sketch, reference_guidance, s
     guider.set_conds(positive, no_reference, no_sketch)
     guider.set_guidance(reference_guidance, sketch_guidance)
     return guider
-
-
-def sample(guider, latent: dict, seed: int, steps: int, sampler_name: str, scheduler: str, denoise: float) -> dict:
-    """The sampled LATENT, by the host's own nodes: random noise, basic scheduler, advanced sampler."""
-    sigmas = BasicScheduler.execute(guider.model_patcher, scheduler, steps, denoise).result[0]
-    sampler = comfy.samplers.sampler_object(sampler_name)
-    return SamplerCustomAdvanced.execute(Noise_RandomNoise(seed), guider, sampler, sigmas, latent).result[0]

@@ -11,26 +11,26 @@ from functools import partial
 import comfy.conds
 import torch
 from comfy.ldm.modules.attention import CrossAttention
+from comfy.patcher_extension import WrappersMP
 
-from ..images import reduced_size, resize, rgb_on
-from ..networks.sketch_encoder import HINT_BLOCKS
+from ..images import SIZE_MULTIPLE, reduced_size, resize, rgb_on
 from ..sketch import Sketch
+from .feature import Feature, Step, UNetPass
+from .hints import encode_sketch, with_maps
+from .reference import in_use
 
 INJECTION = "colorize_injection"  # key of the Injection in the conditions of a run, and of what puts it there
 
 # Keywords of the model's forward pass, and of the conditions that they are made of.
+KEYWORDS_PREFIX = "injection_"
 LATENT = "injection_latent"
 NOISE = "injection_noise"
 START = "injection_start"
 OWN_SHARE = "injection_own_share"
-HINTS = tuple(f"injection_hint_{k}" for k in range(len(HINT_BLOCKS)))
 
 # Keys of transformer_options, within one forward pass.
 WRITE = "colorize_bank_write"
 READ = "colorize_bank_read"
-
-LONGEST_SIDE = 512  # what the models were trained at; more would cost more and not be closer to it
-SIDE_MULTIPLE = 64
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,36 @@ class BankSelfAttention(CrossAttention):
         return torch.lerp(both, attend(context, value), own_share[:, None, None])
 
 
-def encode_picture(vae, image: torch.Tensor, channels: int) -> torch.Tensor:
-    """The latent [B,4,h,w] of `image` [B,H,W,C], reduced to LONGEST_SIDE and stretched to multiples of SIDE_MULTIPLE.
+def with_reference_injection(
+    model,
+    vae,
+    image: torch.Tensor,
+    sketch: Sketch | None,
+    style_fidelity: float,
+    sketch_fidelity: float,
+    start_percent: float,
+):
+    """A clone of the MODEL `model` that looks at the picture `image` [B,H,W,C] while it makes its own.
+
+    An earlier injection is replaced. ValueError for a VAE that is not the model's own or missing, or an empty picture.
+    """
+    patched = model.clone()
+    config = model.model.config
+    latent = encode_picture(vae, image, model.model.latent_format.latent_channels, config.version.side)
+    injection = Injection(latent, sketch, style_fidelity, sketch_fidelity, start_percent)
+    patched.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, INJECTION)
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, INJECTION, add_to_conditions(injection))
+    return patched
+
+
+def encode_picture(vae, image: torch.Tensor, channels: int, longest: int) -> torch.Tensor:
+    """The latent [B,4,h,w] of `image` [B,H,W,C], reduced to a longer side of `longest`, the side that the model was
+    trained at: more would cost more and not be closer to it.
 
     Transparent parts count as white. ValueError if the picture is none, or the VAE's latents have not `channels`.
     """
     pixels = rgb_on(image, paper=1.0, name="image").clamp(0, 1).movedim(-1, 1)
-    pixels = resize(pixels, *reduced_size(*pixels.shape[2:], LONGEST_SIDE, SIDE_MULTIPLE))
+    pixels = resize(pixels, *reduced_size(*pixels.shape[2:], longest, SIZE_MULTIPLE))
     latent = vae.encode(pixels.movedim(1, -1))
     if latent.ndim != 4 or latent.shape[1] != channels:
         raise ValueError(
@@ -110,36 +133,62 @@ def make_noise(latent: torch.Tensor, seed: int | None) -> torch.Tensor:
     return torch.randn(latent.shape, generator=generator)
 
 
-def make_conditions(injection, latent, noise, hints, start_sigma, dropped, device) -> dict:
-    """What a condition says of the injection. `dropped` [b] tells the rows without a reference.
+def hint_keywords(count: int) -> tuple[str, ...]:
+    """The keywords of the maps of the reference's own sketch."""
+    return tuple(f"{KEYWORDS_PREFIX}hint_{k}" for k in range(count))
 
-    A start at 0 and a style fidelity of 0 are left out: to ask a device for them at each step is to wait for it.
+
+def conds(model, cond: dict) -> dict:
+    """A start at 0 and a style fidelity of 0 are left out: to ask a device for them at each step is to wait for it.
 
     Maps get an axis of one before height and width: nodes that cut a picture into tiles cut what has four dimensions.
     """
-    maps = {LATENT: latent, NOISE: noise}
-    if hints is not None:
-        maps |= dict(zip(HINTS, hints, strict=True))
+    if INJECTION not in cond:
+        return {}
+    injection, device = cond[INJECTION], cond["device"]
+    latent = model.process_latent_in(injection.latent)
+    maps = {LATENT: latent, NOISE: make_noise(latent, cond.get("seed"))}
+    if injection.sketch is not None and injection.sketch_fidelity > 0:
+        strength = injection.sketch.strength * injection.sketch_fidelity
+        hints = encode_sketch(model, injection.sketch.pixels, latent, device)
+        maps |= {name: hint * strength for name, hint in zip(hint_keywords(len(hints)), hints, strict=True)}
     tensors = {name: tensor.to(device).unsqueeze(2) for name, tensor in maps.items()}
     if injection.start_percent > 0:
-        tensors[START] = torch.tensor([start_sigma], device=device)
+        tensors[START] = torch.tensor([model.model_sampling.percent_to_sigma(injection.start_percent)], device=device)
     if injection.style_fidelity > 0:
-        tensors[OWN_SHARE] = dropped.to(device) * injection.style_fidelity
+        tensors[OWN_SHARE] = ~in_use(cond["cross_attn"]) * injection.style_fidelity
     return {name: comfy.conds.CONDRegular(tensor) for name, tensor in tensors.items()}
 
 
-def take_from(keywords: dict) -> dict:
-    """The conditions of an injection, taken out of a pass' keywords; empty if there are none."""
-    return {name: keywords.pop(name) for name in (LATENT, NOISE, START, OWN_SHARE, *HINTS) if name in keywords}
+def shapes(cond: dict) -> dict:
+    return {LATENT: list(cond[INJECTION].latent.shape)} if INJECTION in cond else {}
 
 
-def keywords_at(sigma: torch.Tensor, conditions: dict, model_sampling) -> dict:
-    """The forward pass' keywords at noise levels `sigma` [B]; none before the start, so that nothing is spent there."""
-    if not conditions or (START in conditions and (sigma > conditions[START]).any()):
-        return {}
-    noisy = model_sampling.noise_scaling(sigma, conditions[NOISE], conditions[LATENT])
-    keywords = {name: conditions[name].squeeze(2) for name in HINTS if name in conditions}
-    keywords[LATENT] = model_sampling.calculate_input(sigma, noisy).squeeze(2)
-    if OWN_SHARE in conditions and conditions[OWN_SHARE].any():
-        keywords[OWN_SHARE] = conditions[OWN_SHARE]
-    return keywords
+def keywords(step: Step, keywords: dict) -> dict:
+    """Those of a pass at the step's noise levels; none before the start, so that nothing is spent there."""
+    own = {name: keywords[name] for name in keywords if name.startswith(KEYWORDS_PREFIX)}
+    others = {name: value for name, value in keywords.items() if name not in own}
+    if not own or (START in own and (step.sigma > own[START]).any()):
+        return others
+    noisy = step.model_sampling.noise_scaling(step.sigma, own.pop(NOISE), own[LATENT])
+    own.pop(START, None)
+    if OWN_SHARE in own and not own[OWN_SHARE].any():
+        del own[OWN_SHARE]
+    own[LATENT] = step.model_sampling.calculate_input(step.sigma, noisy)
+    return others | {name: value if name == OWN_SHARE else value.squeeze(2) for name, value in own.items()}
+
+
+def options(unet_pass: UNetPass, options: dict) -> dict:
+    """The first pass, over the reference, and what the second then reads."""
+    own = unet_pass.keywords
+    latent, own_share = own.pop(LATENT, None), own.pop(OWN_SHARE, None)
+    names = hint_keywords(len(unet_pass.unet.config.version.hints.blocks))
+    maps = [own.pop(name, None) for name in names]
+    if latent is None:
+        return options
+    bank = {}
+    unet_pass.run(latent, with_maps(unet_pass.unet, options, maps) | {WRITE: bank})
+    return options | {READ: (bank, own_share)}
+
+
+FEATURE = Feature(conds=conds, keywords=keywords, options=options, shapes=shapes, memory_keywords=(LATENT,))

@@ -9,9 +9,12 @@ import comfy.utils
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 
-from .. import checkpoint
+from .. import versions
+from ..checkpoint.autoencoder import PUBLISHED_AUTOENCODER, detect_autoencoder
+from ..checkpoint.config import Config
+from ..checkpoint.keys import UNET_PREFIX, VAE_PREFIX
 from .files import read_state_dict
-from .model import ColorizeV1, unet_arguments
+from .versions import host_config
 
 
 class MissingVAE(comfy.sd.VAE):
@@ -26,7 +29,7 @@ class MissingVAE(comfy.sd.VAE):
 
     def throw_exception_if_invalid(self):
         raise ValueError(
-            f"{self.name} holds no VAE ({checkpoint.VAE_PREFIX}*): connect one from Load VAE; "
+            f"{self.name} holds no VAE ({VAE_PREFIX}*): connect one from Load VAE; "
             "that of Stable Diffusion 1 or 2 fits."
         )
 
@@ -34,12 +37,12 @@ class MissingVAE(comfy.sd.VAE):
 def load_checkpoint(path: str, prediction: str = "auto", token_type: str = "attention"):
     """(MODEL, VAE) of a checkpoint file.
 
-    `prediction` is `eps`, `v` or `auto` (colorize_core.checkpoint has the rule), `token_type` `attention` or `cls`.
-    ValueError names the file and says what is wrong with it.
+    `prediction` is `eps`, `v` or `auto` (`versions` has the rule), `token_type` `attention` or `cls`. ValueError names
+    the file and says what is wrong with it.
     """
     state_dict, metadata = read_state_dict(path)
     name = Path(path).name
-    patcher = build_patcher(state_dict, metadata, name, prediction, token_type)
+    patcher = model_of(state_dict, metadata, name, prediction, token_type)
     patcher.cached_patcher_init = (load_patcher, (path, prediction, token_type))
     vae = build_vae(state_dict, name)
     if not isinstance(vae, MissingVAE):
@@ -47,10 +50,10 @@ def load_checkpoint(path: str, prediction: str = "auto", token_type: str = "atte
     return patcher, vae
 
 
-def load_patcher(path: str, prediction: str, token_type: str, disable_dynamic: bool = False):
+def load_patcher(path: str, prediction: str = "auto", token_type: str = "attention", disable_dynamic: bool = False):
     """The MODEL alone, afresh: the host asks for it to compile, train or run on another device."""
     state_dict, metadata = read_state_dict(path)
-    return build_patcher(state_dict, metadata, Path(path).name, prediction, token_type, disable_dynamic)
+    return model_of(state_dict, metadata, Path(path).name, prediction, token_type, disable_dynamic)
 
 
 def load_vae_patcher(path: str, disable_dynamic: bool = False):
@@ -58,28 +61,33 @@ def load_vae_patcher(path: str, disable_dynamic: bool = False):
     return build_vae(read_state_dict(path)[0], Path(path).name).patcher
 
 
-def build_patcher(state_dict, metadata, name, prediction="auto", token_type="attention", disable_dynamic=False):
-    """A patcher with the weights of `state_dict`, which loses them: nothing is held twice."""
-    management, prefix = comfy.model_management, checkpoint.UNET_PREFIX
-    state_dict, metadata = comfy.utils.convert_old_quants(state_dict, prefix, metadata)
-    config = checkpoint.detect(state_dict, name, metadata)
-    host_config = ColorizeV1(unet_arguments(config))
-    host_config.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
-    host_config.prediction = config.prediction if prediction == "auto" else prediction
-    host_config.token_type = token_type
-    checkpoint.warn_of_other_tokens(metadata, name, token_type)
+def model_of(state_dict, metadata, name, prediction="auto", token_type="attention", disable_dynamic=False):
+    """The MODEL of a file's contents; `state_dict` loses the model's weights: nothing is held twice."""
+    state_dict, metadata = comfy.utils.convert_old_quants(state_dict, UNET_PREFIX, metadata)
+    config = versions.detect(state_dict, name, metadata, prediction, token_type)
+    return build_patcher(config, state_dict, name, disable_dynamic)
+
+
+def build_patcher(config: Config, state_dict: dict, name: str, disable_dynamic: bool = False):
+    """A MODEL of that shape with the weights of `state_dict` in published keys, which loses them.
+
+    ValueError, naming the file, where weights are missing or of another shape.
+    """
+    management, prefix = comfy.model_management, UNET_PREFIX
+    host = host_config(config)
+    host.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
-    quantized = host_config.quant_config is not None  # layer by layer: the types of the weights say nothing then
+    quantized = host.quant_config is not None  # layer by layer: the types of the weights say nothing then
     weight_dtype = None if quantized else comfy.utils.weight_dtype(state_dict, prefix)
-    dtypes = host_config.supported_inference_dtypes
+    dtypes = host.supported_inference_dtypes
     dtype = management.unet_dtype(model_params=parameters, supported_dtypes=dtypes, weight_dtype=weight_dtype)
     load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
     cast_dtype = management.unet_manual_cast(None if quantized else dtype, load_device, dtypes)
-    host_config.set_inference_dtype(dtype, cast_dtype, device=load_device)
+    host.set_inference_dtype(dtype, cast_dtype, device=load_device)
 
     device = management.unet_inital_load_device(parameters, dtype)
-    model = host_config.get_model(state_dict, prefix, device=device)
+    model = host.get_model(state_dict, prefix, device=device)
     require_weights(model.diffusion_model, state_dict, prefix, name)
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
@@ -122,11 +130,11 @@ def weight_shapes(network) -> dict:
 
 def build_vae(state_dict, name):
     """The VAE of a checkpoint, or one that says there is none."""
-    prefix = checkpoint.VAE_PREFIX
+    prefix = VAE_PREFIX
     weights = comfy.utils.state_dict_prefix_replace(state_dict, {prefix: ""}, filter_keys=True)
     if not weights:
         return MissingVAE(name)
-    shape = checkpoint.detect_autoencoder(weights, name)
+    shape = detect_autoencoder(weights, name)
     ddconfig = {
         "double_z": True,
         "resolution": 256,
@@ -142,6 +150,6 @@ def build_vae(state_dict, name):
     with torch.device("meta"):
         network = AutoencoderKL(ddconfig=ddconfig, embed_dim=shape.embed_dim)
     require_weights(network, weights, "", name)
-    if shape == checkpoint.PUBLISHED_AUTOENCODER:
+    if shape == PUBLISHED_AUTOENCODER:
         return comfy.sd.VAE(sd=weights)
     return comfy.sd.VAE(sd=weights, config={"params": {"ddconfig": ddconfig, "embed_dim": shape.embed_dim}})

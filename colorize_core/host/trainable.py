@@ -8,10 +8,16 @@ import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from torch import nn
 
-from .. import checkpoint
+from .. import versions
+from ..checkpoint.config import Config
+from ..checkpoint.keys import UNET_PREFIX, from_published_keys, vae_weights
+from ..checkpoint.metadata import read_facts
+from ..versions.stable_diffusion import from_stable_diffusion
 from .files import read_state_dict
+from .hints import hint_names
 from .load import require_weights
-from .model import HINT_NAMES, ColorizeUNet, unet_arguments
+from .unet import ColorizeUNet, unet_arguments
+from .versions import host_config
 
 INITIALIZED = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
 HINT_LAYERS = ("zero_layer.0", "zero_blocks.0.0", "zero_blocks.1.0", "zero_blocks.2.0", "zero_blocks.3.0")
@@ -30,14 +36,14 @@ class Colorizer(nn.Module):
 
     def forward(self, noisy, t, tokens, sketch):
         hints = self.unet.control_encoder(sketch)
-        return self.unet(noisy, t, context=tokens, **dict(zip(HINT_NAMES, hints, strict=True)))
+        return self.unet(noisy, t, context=tokens, **dict(zip(hint_names(len(hints)), hints, strict=True)))
 
 
 @dataclass(frozen=True)
-class Start:
+class StartingPoint:
     """What a training starts from: a denoiser, its configuration, and the VAE of its file in published keys, or {}."""
 
-    config: checkpoint.Config
+    config: Config
     unet: ColorizeUNet
     vae: dict[str, torch.Tensor]
 
@@ -62,12 +68,12 @@ def build_autoencoder(ddconfig: dict) -> AutoencoderKL:
     return initialize(autoencoder)
 
 
-def build_unet(config: checkpoint.Config) -> ColorizeUNet:
+def build_unet(config: Config) -> ColorizeUNet:
     """The denoiser with its sketch encoder; its residual branches and its output start at zero."""
     return initialize(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
 
 
-def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
+def load_start(path: str, kind: str, token_type: str = "attention") -> StartingPoint:
     """The model of a file of ColorizeDiffusion v1 (kind `checkpoint`) or of Stable Diffusion 2 (`stable_diffusion`).
 
     The latter gets a new sketch encoder whose hints are zero, so that training starts at what the file computes.
@@ -76,9 +82,8 @@ def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
     """
     name = Path(path).name
     state_dict, metadata = read_state_dict(path)
-    checkpoint.warn_of_other_tokens(metadata, name, token_type)
-    has_denoiser = any(key.startswith(checkpoint.UNET_PREFIX) for key in state_dict)
-    is_stable_diffusion = has_denoiser and checkpoint.detect_version(state_dict) is None
+    has_denoiser = any(key.startswith(UNET_PREFIX) for key in state_dict)
+    is_stable_diffusion = has_denoiser and versions.detect_version(state_dict) is None
     if is_stable_diffusion and kind != "stable_diffusion":
         raise ValueError(f"{name} is a Stable Diffusion checkpoint (no sketch encoder): set kind to stable_diffusion.")
     if kind == "stable_diffusion" and not is_stable_diffusion:
@@ -86,18 +91,20 @@ def load_start(path: str, kind: str, token_type: str = "attention") -> Start:
             f"{name} is no Stable Diffusion checkpoint: for one of ColorizeDiffusion set kind to checkpoint."
         )
     if is_stable_diffusion:
-        config, weights = checkpoint.from_stable_diffusion(state_dict, name)
+        versions.warn_of_other_tokens(read_facts(state_dict, metadata, name), name, token_type)
+        config, weights = from_stable_diffusion(state_dict, name, token_type)
         unet = _empty_unet(config)
         encoder = initialize(unet.control_encoder, zero=HINT_LAYERS).state_dict()
-        weights |= {checkpoint.ENCODER_PREFIX + key: value for key, value in encoder.items()}
+        weights |= {f"control_encoder.{key}": value for key, value in encoder.items()}
     else:
-        config = checkpoint.detect(state_dict, name, metadata)
-        weights = checkpoint.from_published_keys(state_dict)
+        config = versions.detect(state_dict, name, metadata, token_type=token_type)
+        weights = from_published_keys(state_dict, config.version.parts)
         unet = _empty_unet(config)
     require_weights(unet, weights, "", name)
     unet.load_state_dict(weights, strict=False)  # a file may hold more than the model
-    return Start(config, unet.requires_grad_(True).float(), checkpoint.vae_weights(state_dict))
+    return StartingPoint(config, unet.requires_grad_(True).float(), vae_weights(state_dict))
 
 
-def _empty_unet(config: checkpoint.Config) -> ColorizeUNet:
-    return ColorizeUNet(**unet_arguments(config), device="cpu", operations=comfy.ops.disable_weight_init)
+def _empty_unet(config: Config) -> ColorizeUNet:
+    build = host_config(config).unet_class
+    return build(**unet_arguments(config.unet), config=config, device="cpu", operations=comfy.ops.disable_weight_init)

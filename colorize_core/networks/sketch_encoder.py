@@ -8,10 +8,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-HINT_BLOCKS = (0, 3, 6, 9, 11)  # hint k is added to the output of the denoiser's input block HINT_BLOCKS[k]
-HINT_DOWNSCALES = (1, 2, 4, 8, 8)  # side of the latent / side of hint k
-LATENT_DOWNSCALE = 8  # side of the picture / side of the latent
-
 STEM = [(3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 96, 2), (96, 96, 1), (96, 256, 2)]
 
 
@@ -29,8 +25,8 @@ def pixel_stem(model_channels: int, conv: Callable[..., nn.Module]) -> nn.Sequen
 class SketchEncoder(nn.Module):
     """A sketch [B,3,H,W] in -1..1, white lines on black, to five hints.
 
-    Hint k has the channels of the denoiser's input block HINT_BLOCKS[k] and the latent's size divided by
-    HINT_DOWNSCALES[k]; strided convolutions round sizes up as the denoiser's own do.
+    Hint k has the channels of the denoiser's input block that it is added to, and its size (`versions.v1`); strided
+    convolutions round sizes up as the denoiser's own do.
     `operations` supplies the layer classes (torch.nn, or a host's drop-in for it).
     """
 
@@ -60,7 +56,7 @@ class SketchEncoder(nn.Module):
         self.zero_blocks = nn.ModuleList(nn.Sequential(conv(width, width, size=1)) for width in widths)
 
     def forward(self, sketch: torch.Tensor) -> list[torch.Tensor]:
-        """[B,3,H,W] to five hints [B,C_k,ceil(H/d_k),ceil(W/d_k)], d_k being 8 HINT_DOWNSCALES[k]."""
+        """[B,3,H,W] to five hints [B,C_k,ceil(H/d_k),ceil(W/d_k)], d_k being 8, 16, 32, 64, 64."""
         features = self.model(sketch)
         hints = [self.zero_layer(features)]
         for block, zero_block in zip(self.output_blocks, self.zero_blocks, strict=True):

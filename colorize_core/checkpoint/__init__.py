@@ -1,0 +1,1 @@
+"""What every checkpoint file has, whichever version it is of: keys, metadata, shapes, and how one is written."""

@@ -1,0 +1,5 @@
+"""All conditioning features, in the order in which they act. Injection comes last: it runs a pass with all others."""
+
+from . import hints, injection, interval, strength
+
+FEATURES = (hints.FEATURE, strength.FEATURE, interval.FEATURE, injection.FEATURE)

@@ -1,0 +1,107 @@
+"""The sketch's hints: made once for a run, at the latent's size, and added to the UNet's input blocks."""
+
+from collections.abc import Sequence
+
+import comfy.conds
+import comfy.utils
+import torch
+import torch.nn.functional as F
+
+from ..images import same_aspect
+from ..sketch import BLANK, LATENT_DOWNSCALE
+from .feature import Feature, UNetPass, Wish
+from .options import with_patch
+
+# Keys of a CONDITIONING.
+SKETCH = "colorize_sketch"  # [B,3,H,W] in -1..1, white lines on black
+SKETCH_STRENGTH = "colorize_sketch_strength"
+
+MAPS = "colorize_hints"  # key of transformer_options within a pass: the maps by their input block
+
+
+class CONDHint(comfy.conds.CONDRegular):
+    """A map [B,C,ceil(H/downscale),ceil(W/downscale)] that goes with a latent [B,4,H,W] and is cropped with it."""
+
+    def __init__(self, cond: torch.Tensor, downscale: int):
+        super().__init__(cond)
+        self.downscale = downscale
+
+    def _copy_with(self, cond):
+        return self.__class__(cond, self.downscale)
+
+    def process_cond(self, batch_size, area, **kwargs):
+        """`area` is (height, width, top, left) in latent pixels, or None for all of it."""
+        cropped = self.cond
+        if area is not None:
+            height, width, top, left = area
+            cropped = cropped.narrow(2, top // self.downscale, -(-height // self.downscale))
+            cropped = cropped.narrow(3, left // self.downscale, -(-width // self.downscale))
+        return self._copy_with(comfy.utils.repeat_to_batch_size(cropped, batch_size))
+
+
+def hint_names(count: int) -> tuple[str, ...]:
+    """The keywords by which a UNet takes `count` maps."""
+    return tuple(f"hint_{k}" for k in range(count))
+
+
+def entries(wish: Wish) -> dict:
+    return {SKETCH: wish.sketch.pixels, SKETCH_STRENGTH: wish.sketch.strength}
+
+
+def conds(model, cond: dict) -> dict:
+    latent, pixels = cond["noise"], cond.get(SKETCH)
+    check_aspect(latent, pixels)
+    strength = cond.get(SKETCH_STRENGTH, 1.0)
+    layout = model.config.version.hints
+    maps = encode_sketch(model, pixels, latent, cond["device"])
+    return {
+        name: CONDHint(hint * strength, downscale)
+        for name, hint, downscale in zip(hint_names(len(maps)), maps, layout.downscales, strict=True)
+    }
+
+
+def options(unet_pass: UNetPass, options: dict) -> dict:
+    names = hint_names(len(unet_pass.unet.config.version.hints.blocks))
+    maps = [unet_pass.keywords.pop(name, None) for name in names]
+    return with_patch(with_maps(unet_pass.unet, options, maps), "input_block_patch", add_hint, first=True)
+
+
+FEATURE = Feature(entries=entries, conds=conds, options=options)
+
+
+def with_maps(unet, options: dict, maps: Sequence[torch.Tensor | None]) -> dict:
+    """`options` for a pass of `unet` with these maps, or with none where they are None."""
+    return options | {MAPS: dict(zip(unet.config.version.hints.blocks, maps, strict=True))}
+
+
+def add_hint(h: torch.Tensor, transformer_options: dict) -> torch.Tensor:
+    """An `input_block_patch` that adds a block's hint to its output, at the size another patch may have given it."""
+    hint = transformer_options[MAPS].get(transformer_options["block"][1])
+    if hint is None:
+        return h
+    if hint.shape[-2:] != h.shape[-2:]:
+        hint = F.interpolate(hint, size=h.shape[-2:], mode="bilinear")
+    return h + hint
+
+
+@torch.no_grad()  # where the host trains, a sketch made in inference mode could not be differentiated through
+def encode_sketch(model, pixels: torch.Tensor | None, latent: torch.Tensor, device) -> list[torch.Tensor]:
+    """The maps for a `latent` [B,4,H,W] of a sketch [b,3,h,w], resized to it; None is a blank one."""
+    size = [side * LATENT_DOWNSCALE for side in latent.shape[2:]]
+    if pixels is None:
+        pixels = torch.full((1, 3, *size), BLANK)
+    pixels = pixels[: latent.shape[0]].to(device)
+    if list(pixels.shape[2:]) != size:
+        pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
+    return model.diffusion_model.control_encoder(pixels.to(model.get_dtype_inference()))
+
+
+def check_aspect(latent: torch.Tensor, sketch: torch.Tensor | None) -> None:
+    """ValueError for a latent [B,4,H,W] of another aspect ratio than the sketch [b,3,h,w]."""
+    height, width = (side * LATENT_DOWNSCALE for side in latent.shape[2:])
+    if sketch is not None and not same_aspect(sketch.shape[2:], (height, width)):
+        raise ValueError(
+            f"latent: it makes a picture of {width}x{height} pixels, of another aspect ratio than the sketch "
+            f"({sketch.shape[3]}x{sketch.shape[2]}), which would be stretched. Use the latent of Prepare Sketch, "
+            "or prepare the sketch at the picture's size."
+        )

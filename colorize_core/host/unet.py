@@ -1,0 +1,67 @@
+"""The host's UNet with what ColorizeDiffusion adds: a sketch encoder inside, and features that change its passes."""
+
+from dataclasses import asdict
+
+import torch
+from comfy.ldm.modules.attention import BasicTransformerBlock
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+from ..checkpoint.config import Config
+from ..checkpoint.unet import UNetShape
+from .feature import UNetPass
+from .features import FEATURES
+from .injection import BankSelfAttention
+
+
+class ColorizeUNet(UNetModel):
+    """What the UNets of all versions have in common; a version's own gives it a `control_encoder`, so that both load,
+    move and save together.
+
+    The forward pass takes, beside the UNet's own arguments, the keywords that the features' `options` take.
+    """
+
+    features = FEATURES
+
+    def __init__(self, *args, config: Config, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.config = config
+        for module in self.modules():
+            if isinstance(module, BasicTransformerBlock):
+                module.attn1.__class__ = BankSelfAttention  # its weights and their keys stay as they are
+
+    def _forward(
+        self,
+        x,
+        timesteps=None,
+        context=None,
+        y=None,
+        control=None,
+        transformer_options={},  # noqa: B006 (the host's signature; never written to here)
+        **kwargs,
+    ):
+        keywords = kwargs | {"context": context}
+
+        def run(latent, options, control=None):  # the host writes into the options
+            return UNetModel._forward(
+                self, latent, timesteps, y=y, control=control, transformer_options=dict(options), **keywords
+            )
+
+        unet_pass = UNetPass(self, keywords, run)
+        options = transformer_options
+        for feature in self.features:
+            options = feature.options(unet_pass, options)
+        return run(x, options, control)
+
+
+def unet_arguments(shape: UNetShape) -> dict:
+    """The host's arguments for a UNet of this shape."""
+    arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(shape).items()}
+    return {
+        "image_size": 32,
+        "use_checkpoint": False,
+        "legacy": False,
+        "use_spatial_transformer": True,
+        "use_temporal_resblock": False,
+        "use_temporal_attention": False,
+        **arguments,
+    }
