@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from colorize_core.checkpoint import file_contents
-from colorize_core.host.conditions import build_conditioning
-from colorize_core.host.guider import build_guider, sample
+from colorize_core.checkpoint.keys import to_published_keys
+from colorize_core.host.colorize import colorize
 from colorize_core.host.load import build_patcher, load_checkpoint
 from colorize_core.sketch import Sketch
 from colorize_core.tokens import ReferenceTokens
@@ -34,7 +33,8 @@ SHEET_ROWS = 6  # pictures
 def measure_denoiser(unet: nn.Module, tests: Unseen, clip: Path, vae_file: Path) -> tuple[dict, np.ndarray]:
     """All measures of a denoiser as {measure: number}, those of sampling by guidance, and for the sheets the pictures
     [G,R,S,S,3] that it draws after mismatched references at each guidance."""
-    model = build_patcher(*file_contents(DEMO_CONFIG, unet.state_dict(), {}), "the trained model")
+    weights = to_published_keys(unet.state_dict(), DEMO_CONFIG.version.parts)
+    model = build_patcher(DEMO_CONFIG, weights, "the trained model")
     references = np.stack([figure.color for figure in tests.references])
     matching, mismatching = (placed_tokens(clip, color) for color in (tests.matching, references))
     sketch = np.stack([figure.sketch for figure in tests.small])
@@ -88,10 +88,9 @@ def colorize_figures(model, tokens: ReferenceTokens, sketch: np.ndarray, guidanc
     parts = []
     for seed, chunk in enumerate(torch.arange(len(sketch)).split(16)):
         drawing = Sketch(as_sketch(sketch[chunk]), strength=1.0)
-        conditioning = build_conditioning(ReferenceTokens(tokens.cls[chunk], tokens.local[chunk]), drawing)
-        guider = build_guider(model, *conditioning, guidance, 1.0)
+        part = ReferenceTokens(tokens.cls[chunk], tokens.local[chunk])
         empty = {"samples": torch.zeros(len(chunk), 4, SIZE // 8, SIZE // 8)}
-        parts.append(sample(guider, empty, seed, STEPS, "dpmpp_2m", "karras", 1.0)["samples"])
+        parts.append(colorize(model, part, drawing, empty, seed, STEPS, guidance)["samples"])
     return torch.cat(parts) * SCALE
 
 

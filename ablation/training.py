@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from colorize_core.host.trainable import Colorizer, build_unet
-from colorize_core.networks.sketch_encoder import HINT_DOWNSCALES
 from colorize_core.training.diffusion import cumulative_alphas
 from colorize_core.training.strategies import Strategy, colorizer_loss, draw
 from colorize_core.training.trainer import TrainingSettings, train
@@ -49,8 +48,8 @@ def packed(hints: list[torch.Tensor]) -> torch.Tensor:
 
 def unpacked(hints: torch.Tensor, side: int) -> dict[str, torch.Tensor]:
     """The maps of `packed` [B,1,1,K] under the names that the denoiser takes them by, for a latent of this side."""
-    widths = [DEMO_CONFIG.model_channels * multiple for multiple in (1, *DEMO_CONFIG.channel_mult)]
-    sides = [max(1, side // downscale) for downscale in HINT_DOWNSCALES]
+    widths = [DEMO_CONFIG.unet.model_channels * multiple for multiple in (1, *DEMO_CONFIG.unet.channel_mult)]
+    sides = [max(1, side // downscale) for downscale in DEMO_CONFIG.version.hints.downscales]
     parts = hints.flatten(1).split([width * s * s for width, s in zip(widths, sides, strict=True)], 1)
     return {f"hint_{k}": part.unflatten(1, (-1, s, s)) for k, (part, s) in enumerate(zip(parts, sides, strict=True))}
 
@@ -70,7 +69,9 @@ def trained_base(data: EncodedFigures, folder: Path) -> nn.Module:
         if name.endswith("attn2.to_out.0.weight"):
             nn.init.zeros_(weight)
     # A dropped reference is zeros, and of zeros one token does as many would.
-    blind = replace(data, tokens=torch.zeros(1, 1, 1, DEMO_CONFIG.context_dim).expand(len(data.latent), WARPS, -1, -1))
+    blind = replace(
+        data, tokens=torch.zeros(1, 1, 1, DEMO_CONFIG.unet.context_dim).expand(len(data.latent), WARPS, -1, -1)
+    )
     settings = replace(BASE, seed=BASE_SEED)
     model = train(
         Colorizer(unet),

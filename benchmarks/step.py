@@ -16,31 +16,18 @@ args.use_pytorch_cross_attention = True
 import comfy.model_base
 import comfy.model_management
 
-from colorize_core.checkpoint import Config
-from colorize_core.host import model as host_model
+from colorize_core.host.model import ColorizeModel
+from colorize_core.host.versions import host_config
+from colorize_core.versions.v1 import v1_config
 
 TURNS, WARM_UP = (5, 1) if args.cpu else (100, 20)
 ROWS, LATENT, TOKENS = 2, 64, 256
 
-PUBLISHED = Config(
-    version="v1",
-    prediction="eps",
-    in_channels=4,
-    out_channels=4,
-    model_channels=320,
-    channel_mult=(1, 2, 4, 4),
-    num_res_blocks=(2, 2, 2, 2),
-    transformer_depth=(1, 1, 1, 1, 1, 1, 0, 0),
-    transformer_depth_middle=1,
-    transformer_depth_output=(1,) * 9 + (0,) * 3,
-    context_dim=1024,
-    num_head_channels=64,
-    use_linear_in_transformer=False,
-)
+PUBLISHED = v1_config()
 
 
 def build(model_class, device, dtype):
-    config = host_model.ColorizeV1(host_model.unet_arguments(PUBLISHED))
+    config = host_config(PUBLISHED)
     config.set_inference_dtype(dtype, None)
     return model_class(config, comfy.model_base.ModelType.EPS, device=device)
 
@@ -66,14 +53,14 @@ def seconds(run) -> float:
 def main():
     device = comfy.model_management.get_torch_device()
     dtype = torch.float32 if args.cpu else torch.float16
-    ours, plain = build(host_model.ColorizeModel, device, dtype), build(comfy.model_base.BaseModel, device, dtype)
+    ours, plain = build(ColorizeModel, device, dtype), build(comfy.model_base.BaseModel, device, dtype)
     randomize(ours)
     plain.diffusion_model.load_state_dict(ours.diffusion_model.state_dict(), strict=False, assign=True)
     plain.to(device)
 
     x = torch.randn(ROWS, 4, LATENT, LATENT, device=device)
     sigma = torch.full((ROWS,), 5.0, device=device)
-    tokens = torch.randn(ROWS, TOKENS, PUBLISHED.context_dim, device=device)
+    tokens = torch.randn(ROWS, TOKENS, PUBLISHED.unet.context_dim, device=device)
     sketch = torch.rand(1, 3, 8 * LATENT, 8 * LATENT, device=device) * 2 - 1
     conds = ours.extra_conds(noise=x, device=device, cross_attn=tokens, colorize_sketch=sketch)
     extra = {name: cond.process_cond(batch_size=ROWS, area=None).cond for name, cond in conds.items()}

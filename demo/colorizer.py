@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from colorize_core.checkpoint import v1_config
 from colorize_core.manipulation import manipulate_global
 from colorize_core.training.diffusion import cumulative_alphas
 from colorize_core.training.strategies import Strategy, colorizer_loss, draw
+from colorize_core.versions.v1 import v1_config
 
 from .clip import PHRASE_INDEX
 from .data import DrawnPictures, as_sketch

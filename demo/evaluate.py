@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 
 from colorize_core.host.clip import encode_reference, encode_text, load_clip
-from colorize_core.host.conditions import build_conditioning
-from colorize_core.host.guider import build_guider, sample
+from colorize_core.host.colorize import colorize
 from colorize_core.host.load import load_checkpoint
 from colorize_core.sketch import Sketch
 from colorize_core.tokens import ReferenceTokens
@@ -58,10 +57,10 @@ def colorize_drawings(
     parts = []
     for chunk in chunks:
         part = ReferenceTokens(tokens.cls[chunk], tokens.local[chunk])
-        conditioning = build_conditioning(part, Sketch(as_sketch(sketch[chunk]), strength=1.0))
+        drawing = Sketch(as_sketch(sketch[chunk]), strength=1.0)
         latent = {"samples": torch.zeros(len(chunk), 4, height, width)}
-        guider = build_guider(demo.model, *conditioning, guidance, 1.0)
-        parts.append(demo.vae.decode(sample(guider, latent, 0, SAMPLING_STEPS, "dpmpp_2m", "karras", 1.0)["samples"]))
+        settings = {"steps": SAMPLING_STEPS, "reference_guidance": guidance}
+        parts.append(demo.vae.decode(colorize(demo.model, part, drawing, latent, **settings)["samples"]))
     return uint8(torch.cat(parts))
 
 

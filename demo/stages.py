@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from colorize_core.checkpoint import VAE_PREFIX
+from colorize_core.checkpoint.keys import VAE_PREFIX
 from colorize_core.files import atomic_write
 from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet
 from colorize_core.training.export import save_checkpoint, save_weights

@@ -57,16 +57,17 @@ class Version:
     """A version: `marks` are parts of keys that tell it from all less particular ones.
 
     `parts` are the prefixes of what a file holds beside the denoiser and the model inside it. `configure(config, unet,
-    name)` completes the Config of a denoiser's own state dict by what only this version has, ValueError naming the file
-    where it cannot; None stands for a version that is recognized and not supported. `predictions` are those of
+    name)` completes the Config of a denoiser's own state dict by what only this version has, ValueError naming the
+    file where it cannot; None stands for a version that is recognized and not supported. `predictions` are those of
     published files, by their names in lower case, without ending, that neither word nor version tells. `side` is that
-    of the pictures, in pixels, that it was trained on.
+    of the pictures, in pixels, that it was trained on; `takes_vector` says whether a vector conditions it too.
     """
 
     name: str
     marks: tuple[str, ...]
     default_prediction: str
     side: int = 512
+    takes_vector: bool = False
     parts: tuple[str, ...] = ()
     hints: HintLayout = HintLayout((), ())
     attention: AttentionLayout = AttentionLayout(0, (), (), ())

@@ -30,16 +30,17 @@ class Facts:
 
 
 def read_facts(checkpoint: StateDict, metadata: Mapping[str, str] | None, name: str) -> Facts:
-    """What the file `name` says of itself. ValueError for metadata, or a weight of head widths, that cannot be meant."""
+    """What the file `name` says of itself. ValueError for what cannot be meant."""
     entries = _entries(metadata, name)
     stored = checkpoint.get(HEAD_CHANNELS_KEY)
     widths = [None] * len(HEAD_CHANNELS_NAMES) if stored is None else [w or None for w in _stored_widths(stored, name)]
-    widths = [entries.get(key, width) for key, width in zip(HEAD_CHANNELS_NAMES, widths, strict=True)]
-    for key, width in zip(HEAD_CHANNELS_NAMES, widths, strict=True):
-        if width is not None and (type(width) is not int or width < 1):
+    for key in entries.keys() & set(HEAD_CHANNELS_NAMES):
+        if type(entries[key]) is not int or entries[key] < 1:
             raise ValueError(
-                f"{name}: {key} of its metadata is {width!r}, which is no width of a head: write the metadata anew."
+                f"{name}: {key} of its metadata is {entries[key]!r}, which is no width of a head: write the metadata "
+                "anew."
             )
+    widths = [entries.get(key, width) for key, width in zip(HEAD_CHANNELS_NAMES, widths, strict=True)]
     return Facts(entries.get("prediction"), entries.get("token_type"), tuple(widths))
 
 

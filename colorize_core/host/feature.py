@@ -17,7 +17,7 @@ from ..tokens import ReferenceTokens
 
 @dataclass(frozen=True)
 class Wish:
-    """What a CONDITIONING is made of: a reference, a sketch, and the part of the run, 0..1, in which the former counts."""
+    """What a CONDITIONING is made of: reference, sketch, and the part of the run, 0..1, in which the former counts."""
 
     tokens: ReferenceTokens
     sketch: Sketch
@@ -76,7 +76,7 @@ class Feature:
     conditionings share batches.
     `keywords(step, keywords)`: the keywords of a pass from those that conds gave.
     `options(unet_pass, options)`: the host's transformer_options of a pass; never changed in place.
-    `shapes(cond)`: shapes of those conds, `memory_keywords`, that take memory as the latent does, for the host's estimate.
+    `shapes(cond)`: shapes of those conds, `memory_keywords`, that take memory as the latent does, by keyword.
     """
 
     entries: Callable[[Wish], dict[str, Any]] = no_entries

@@ -31,7 +31,7 @@ def keywords(step: Step, keywords: dict) -> dict:
     start, end = interval.to(step.sigma).unbind(dim=1)
     inside = (step.sigma <= start) & (step.sigma >= end)
     tokens = [name for name in keywords if name == CONTEXT or name.startswith(TOKENS_PREFIX)]
-    return keywords | {name: keywords[name] * inside[:, *[None] * (keywords[name].ndim - 1)] for name in tokens}
+    return keywords | {name: keywords[name] * inside.reshape(-1, *[1] * (keywords[name].ndim - 1)) for name in tokens}
 
 
 FEATURE = Feature(entries=entries, conds=conds, keywords=keywords)

@@ -10,7 +10,6 @@ import torch
 
 from .. import versions
 from ..checkpoint.config import Config, Version
-from ..checkpoint.keys import UNET_PREFIX
 from ..checkpoint.writing import published_weights
 from . import reference
 from .feature import Step
@@ -89,10 +88,12 @@ class ColorizeConfig(comfy.supported_models_base.BASE):
     @classmethod
     def matches(cls, unet_config, state_dict=None, *args, **kwargs):
         """A UNet of this version's levels whose file has the version's marks: neither alone is ours."""
-        blocks = unet_config.get("num_res_blocks") or []
+        blocks = unet_config.get("num_res_blocks")
         return (
             state_dict is not None
             and unet_config.get("context_dim") is not None
+            and (unet_config.get("adm_in_channels") is not None) == cls.version.takes_vector
+            and isinstance(blocks, list)
             and sum(blocks) + len(blocks) == cls.version.hints.blocks[-1] + 1
             and versions.detect_version(state_dict) is cls.version
         )

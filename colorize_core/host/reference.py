@@ -5,7 +5,7 @@ import torch
 CLS = "colorize_cls"  # key of a CONDITIONING, whose main tensor holds the local tokens [B,N,D]: the CLS token [B,1,D]
 
 CONTEXT = "c_crossattn"  # the host's name for the context of a pass
-TOKENS_PREFIX = "reference_tokens_"  # of keywords that hold more tokens of references: they are dropped with the context
+TOKENS_PREFIX = "reference_tokens_"  # of keywords that hold more tokens [B,...,D]: dropped with the context
 
 
 def context_of(model, cond: dict) -> torch.Tensor:

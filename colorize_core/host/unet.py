@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 
-import torch
 from comfy.ldm.modules.attention import BasicTransformerBlock
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 

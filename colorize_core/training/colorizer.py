@@ -12,13 +12,14 @@ from accelerate import PartialState
 from PIL import Image
 from torch import nn
 
-from ..checkpoint import v1_config, vae_weights
+from ..checkpoint.keys import vae_weights
 from ..host import standalone
 from ..host.clip import MissingTower, encode_reference, load_clip
 from ..host.files import read_state_dict
 from ..host.load import MissingVAE, build_vae, load_checkpoint
-from ..host.model import ColorizeV1
-from ..host.trainable import Colorizer, Start, build_unet, load_start
+from ..host.trainable import Colorizer, StartingPoint, build_unet, load_start
+from ..host.versions import host_config
+from ..versions.v1 import v1_config
 from . import sheet
 from .data import PictureFolder
 from .diffusion import cumulative_alphas
@@ -30,14 +31,13 @@ from .trainer import train
 
 logger = logging.getLogger(__name__)
 
-LATENT_FORMAT = ColorizeV1.latent_format()
-
 
 @dataclass(frozen=True)
 class Encoders:
     """The host's VAE and CLIP_VISION, frozen: what training sees is what the nodes make of a picture."""
 
     vae: Any
+    latent_format: Any
     clip_vision: Any
     token_type: str
 
@@ -46,7 +46,7 @@ class Encoders:
         """Scaled latents [B,4,h,w] and tokens [B,N,D] of a part's `color` and `reference`, on their device."""
         color, reference = (part[key].add(1).div(2).movedim(1, -1) for key in ("color", "reference"))
         with torch.autocast(color.device.type, enabled=False):
-            latent = LATENT_FORMAT.process_in(self.vae.encode(color))
+            latent = self.latent_format.process_in(self.vae.encode(color))
             both = encode_reference(self.clip_vision, reference)
             tokens = both.cls if self.token_type == "cls" else both.local
         return latent.to(color), tokens.to(color)
@@ -100,7 +100,7 @@ def run(experiment: Experiment) -> None:
         print(f"Done: {result}")  # noqa: T201
 
 
-def build_start(experiment: Experiment) -> Start:
+def build_start(experiment: Experiment) -> StartingPoint:
     """The weights to start from, and the VAE: that of its own file where the experiment names one."""
     torch.manual_seed(experiment.training.seed)  # what is new starts at random
     if experiment.start.shape is None:
@@ -108,7 +108,7 @@ def build_start(experiment: Experiment) -> Start:
     else:
         shape = experiment.start.shape
         config = v1_config("eps", shape.model_channels, shape.channel_mult, shape.context_dim, shape.num_head_channels)
-        start = Start(config, build_unet(config), {})
+        start = StartingPoint(config, build_unet(config), {})
     if experiment.prediction != "auto":
         start = replace(start, config=replace(start.config, prediction=experiment.prediction))
     if experiment.vae is not None:
@@ -116,27 +116,27 @@ def build_start(experiment: Experiment) -> Start:
     return start
 
 
-def load_encoders(experiment: Experiment, start: Start) -> Encoders:
+def load_encoders(experiment: Experiment, start: StartingPoint) -> Encoders:
     """ValueError where there is no VAE, no image encoder, or one whose latents or tokens the model does not take."""
     file = (experiment.vae or experiment.start.file).name
     vae = build_vae(dict(start.vae), file)
     if isinstance(vae, MissingVAE):
         raise ValueError(f"vae: {file} holds none; name the file of one, that of Stable Diffusion 1 or 2 fits.")
     channels = vae.encode(torch.zeros(1, 8, 8, 3)).shape[1]
-    if channels != start.config.in_channels:
+    if channels != start.config.unet.in_channels:
         raise ValueError(
-            f"vae: the latents of {file} have {channels} channels and the model takes {start.config.in_channels}; "
+            f"vae: the latents of {file} have {channels} channels and the model takes {start.config.unet.in_channels}; "
             "name the VAE of Stable Diffusion 1 or 2."
         )
     clip_vision, _ = load_clip(str(experiment.clip))
     if isinstance(clip_vision, MissingTower):
         raise ValueError(f"clip: {experiment.clip.name} has no image encoder; name the file of a whole CLIP.")
-    encoders = Encoders(vae, clip_vision, experiment.token_type)
+    encoders = Encoders(vae, host_config(start.config).latent_format, clip_vision, experiment.token_type)
     width = encode_reference(clip_vision, torch.zeros(1, 8, 8, 3)).local.shape[-1]
-    if width != start.config.context_dim:
+    if width != start.config.unet.context_dim:
         raise ValueError(
             f"clip: the tokens of {experiment.clip.name} are {width} wide and the model takes "
-            f"{start.config.context_dim}; name the CLIP that belongs to the model."
+            f"{start.config.unet.context_dim}; name the CLIP that belongs to the model."
         )
     return encoders
 
@@ -191,7 +191,7 @@ def save_sheet(image: torch.Tensor, folder: Path, steps: int, tensorboard: bool)
             writer.add_image("sketch, reference, result", pixels, steps)
 
 
-def print_plan(experiment: Experiment, start: Start, pictures: PictureFolder, result: Path) -> None:
+def print_plan(experiment: Experiment, start: StartingPoint, pictures: PictureFolder, result: Path) -> None:
     config, settings = start.config, experiment.training
     parameters = sum(weight.numel() for weight in start.unet.parameters())
     origin = experiment.start.file.resolve() if experiment.start.file else "nothing"

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from ..checkpoint import head_channels
+from ..checkpoint.unet import default_head_channels
 from .data import DataSettings
 from .deformation import Deformation
 from .strategies import Strategy
@@ -53,7 +53,7 @@ class Shape:
                 raise ValueError(f"{name}: is {value}; allowed is 1 or more.")
         if self.model_channels % NORM_GROUPS:
             raise ValueError(f"model_channels: is {self.model_channels}; allowed are multiples of {NORM_GROUPS}.")
-        heads = self.num_head_channels or head_channels(self.model_channels)
+        heads = self.num_head_channels or default_head_channels(self.model_channels)
         if self.model_channels % heads:
             raise ValueError(
                 f"num_head_channels: is {heads}, which does not divide model_channels, {self.model_channels}; "

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ..checkpoint import Config, file_contents
+from ..checkpoint.config import Config
+from ..checkpoint.writing import file_contents
 from ..files import atomic_write
 
 
@@ -17,7 +18,7 @@ def save_checkpoint(
     metadata: dict[str, str] | None = None,
     token_type: str | None = None,
 ) -> None:
-    """A checkpoint in the published layout; the arguments are those of `checkpoint.file_contents`."""
+    """A checkpoint in the published layout; the arguments are those of `file_contents`."""
     weights, own = file_contents(config, unet, vae, token_type)
     save_weights(weights, path, own | (metadata or {}))
 

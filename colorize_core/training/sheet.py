@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from einops import rearrange
 
 from ..host.clip import encode_reference
-from ..host.conditions import build_conditioning
-from ..host.guider import build_guider, sample
-from ..networks.sketch_encoder import LATENT_DOWNSCALE
-from ..sketch import Sketch
+from ..host.colorize import colorize
+from ..sketch import LATENT_DOWNSCALE, Sketch
 from .data import DataSettings, PictureFolder
 from .deformation import Deformation
 from .pictures import UnreadablePicture
 
-STEPS, REFERENCE_GUIDANCE, SKETCH_GUIDANCE = 20, 4.0, 1.0  # as the nodes have them by default
 AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
 
 
@@ -51,10 +48,9 @@ def choose(pictures: PictureFolder, settings: DataSettings, count: int) -> Sampl
 def colored(model, vae, clip_vision, samples: Samples) -> torch.Tensor:
     """A sheet [3,B*S,3*S] in 0..1 of what the host's MODEL makes of the samples: sketch, reference, result."""
     reference, sketch = (images.add(1).div(2) for images in (samples.reference, samples.sketch))
-    conditioning = build_conditioning(encode_reference(clip_vision, reference.movedim(1, -1)), Sketch(samples.sketch))
+    tokens = encode_reference(clip_vision, reference.movedim(1, -1))
     side = sketch.shape[-1]
     latent = torch.zeros(len(sketch), 4, side // LATENT_DOWNSCALE, side // LATENT_DOWNSCALE)
-    guider = build_guider(model, *conditioning, REFERENCE_GUIDANCE, SKETCH_GUIDANCE)
-    result = sample(guider, {"samples": latent}, 0, STEPS, "dpmpp_2m", "karras", denoise=1.0)["samples"]
+    result = colorize(model, tokens, Sketch(samples.sketch), {"samples": latent})["samples"]
     columns = sketch, F.interpolate(reference, (side, side)), vae.decode(result).movedim(-1, 1).cpu()
     return rearrange(list(columns), "column b c h w -> c (b h) (column w)")

@@ -8,11 +8,11 @@ import logging
 import re
 from pathlib import Path
 
+from ..checkpoint.config import Config, Version
 from ..checkpoint.keys import UNET_PREFIX, StateDict, count, from_published_keys
 from ..checkpoint.metadata import Facts, read_facts
 from ..checkpoint.unet import detect_unet
 from . import v1, v1_5, v2, xl
-from ..checkpoint.config import Config, Version
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ def detect(
     if (blocks := count(unet, "input_blocks.")) != version.hints.blocks[-1] + 1:
         raise ValueError(
             f"{name}: its denoiser has {blocks} input blocks where the sketch encoder of a "
-            f"{version.name} model feeds {version.hints.blocks[-1] + 1}: the file was put together wrongly, get another."
+            f"{version.name} model feeds {version.hints.blocks[-1] + 1}: the file was put together wrongly, get "
+            "another."
         )
     return version.configure(Config(version, prediction, token_type, shape), unet, name)
 

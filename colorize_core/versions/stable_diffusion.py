@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import torch
 
+from ..checkpoint.config import Config
 from ..checkpoint.keys import StateDict, from_published_keys, weight
 from ..checkpoint.metadata import read_facts
 from ..checkpoint.unet import detect_unet
 from . import detect_prediction, v1
-from ..checkpoint.config import Config
 
 # Published files of 768 pixels, whose names have no word for what they predict.
 PREDICTIONS = {"v2-1_768-ema-pruned": "v", "v2-1_768-nonema-pruned": "v"}

@@ -1,7 +1,7 @@
 """ColorizeDiffusion v1 (arXiv 2401.01456): the denoiser of Stable Diffusion 2.1 and a sketch encoder beside it."""
 
-from ..checkpoint.unet import UNetShape, default_head_channels
 from ..checkpoint.config import AttentionLayout, Config, HintLayout, Version, as_it_is
+from ..checkpoint.unet import UNetShape, default_head_channels
 
 VERSION = Version(
     name="v1",

@@ -2,6 +2,4 @@
 
 from ..checkpoint.config import Version
 
-VERSION = Version(
-    name="v1.5", marks=(".lora_down_fg.", ".lora_down_bg.", "thresh_embedder."), default_prediction="eps"
-)
+VERSION = Version(name="v1.5", marks=(".lora_down_fg.", ".lora_down_bg.", "thresh_embedder."), default_prediction="eps")

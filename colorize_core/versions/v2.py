@@ -1,7 +1,7 @@
 """ColorizeDiffusion v2 (arXiv 2504.06895): recognized, not supported yet."""
 
-from ..checkpoint.keys import UNET_PREFIX
 from ..checkpoint.config import Version
+from ..checkpoint.keys import UNET_PREFIX
 
 VERSION = Version(
     name="v2",

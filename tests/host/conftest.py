@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +98,19 @@ def load_module(pack):
     for name in [name for name in sys.modules if name.split(".")[0] in packages]:
         BESIDE_THE_PACK[name] = sys.modules.pop(name)
     sys.modules.update(others)
+
+
+@pytest.fixture
+def small_config(pack):
+    """`small_config(blocks, downscales)`: that of a version whose hints go there, for a UNet built by hand."""
+
+    def build(blocks, downscales):
+        core = pack.colorize_core
+        hints = core.checkpoint.config.HintLayout(blocks, downscales)
+        config = core.versions.v1.v1_config(model_channels=32)
+        return replace(config, version=replace(config.version, hints=hints))
+
+    return build
 
 
 @pytest.fixture

@@ -477,12 +477,13 @@ def test_a_later_injection_replaces_an_earlier_one_and_the_model_it_came_from_is
     assert torch.equal(ksampler(), before)
 
 
-def test_it_may_change_after_compiling(pack, assert_golden):
+def test_it_may_change_after_compiling(pack, small_config, assert_golden):
     """Compiled as the stock node does it, which never looks at transformer_options again; one level for speed."""
     import comfy.ops
     from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 
-    unet = pack.colorize_core.host.model.ColorizeUNet(
+    unet = pack.colorize_core.host.unet.ColorizeUNet(
+        config=small_config(blocks=(0,), downscales=(1,)),
         image_size=32,
         in_channels=4,
         out_channels=4,

@@ -195,29 +195,38 @@ def test_what_a_file_must_hold_is_the_same_where_the_host_makes_weights_late(pac
     import comfy.ops
 
     core = pack.colorize_core
-    config = core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny"))
+    config = core.versions.detect(golden_state_dict, "tiny")
     shapes = []
     for late in (False, True):
         monkeypatch.setattr(comfy.memory_management, "aimdo_enabled", late)
-        unet = core.host.model.ColorizeUNet(**config, device="meta", operations=comfy.ops.disable_weight_init)
+        unet = empty_unet(core, config)
         assert (unet.time_embed[0].weight is None) == late
         shapes.append({key: tuple(shape) for key, shape in core.host.load.weight_shapes(unet).items()})
     assert shapes[0] == shapes[1]
-    published = core.checkpoint.from_published_keys(golden_state_dict)
+    published = core.checkpoint.keys.from_published_keys(golden_state_dict, config.version.parts)
     assert shapes[0] == {key: tuple(value.shape) for key, value in published.items()}
 
 
 # What the model is
 
 
+def empty_unet(core, config):
+    """The UNet of a Config, without weights."""
+    import comfy.ops
+
+    build, arguments = core.host.versions.host_config(config).unet_class, core.host.unet.unet_arguments(config.unet)
+    return build(**arguments, config=config, device="meta", operations=comfy.ops.disable_weight_init)
+
+
 def test_the_host_detects_the_shape_that_we_do(pack, golden_state_dict):
     import comfy.model_detection
 
     core = pack.colorize_core
-    prefix = core.checkpoint.UNET_PREFIX
+    prefix = core.checkpoint.keys.UNET_PREFIX
     theirs = comfy.model_detection.model_config_from_unet(golden_state_dict, prefix)
-    ours = core.host.model.ColorizeV1(core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny")))
-    assert isinstance(theirs, core.host.model.ColorizeV1)
+    ours = core.host.versions.host_config(core.versions.detect(golden_state_dict, "tiny"))
+    assert isinstance(theirs, type(ours))
+    theirs.get_model(dict(golden_state_dict), prefix)  # the width of a head is read off the file only then
     assert theirs.unet_config == ours.unet_config
 
 
@@ -233,21 +242,19 @@ def test_the_host_detects_the_shape_that_we_do(pack, golden_state_dict):
     ],
 )
 def test_a_model_of_any_shape_is_recovered_from_its_state_dict(pack, golden_state_dict, changes):
-    import comfy.ops
 
     core = pack.colorize_core
-    config = dataclasses.replace(core.checkpoint.detect(golden_state_dict, "tiny"), **changes)
-    arguments = core.host.model.ColorizeV1(core.host.model.unet_arguments(config)).unet_config
-    unet = core.host.model.ColorizeUNet(**arguments, device="meta", operations=comfy.ops.disable_weight_init)
-    published = core.checkpoint.to_published_keys(unet.state_dict())
-    assert core.checkpoint.detect(published, "tiny") == config
+    config = core.versions.detect(golden_state_dict, "tiny")
+    config = dataclasses.replace(config, unet=dataclasses.replace(config.unet, **changes))
+    published = core.checkpoint.writing.published_weights(config, empty_unet(core, config).state_dict())
+    assert core.versions.detect(published, "tiny") == config
 
 
 def test_a_foreign_model_with_a_control_encoder_of_its_own_is_left_alone(pack, golden_state_dict):
     core = pack.colorize_core
-    config = core.host.model.unet_arguments(core.checkpoint.detect(golden_state_dict, "tiny"))
+    config = core.host.unet.unet_arguments(core.versions.detect(golden_state_dict, "tiny").unet)
     changes = [{"num_res_blocks": [2, 2, 2]}, {"num_res_blocks": 2}, {"context_dim": None}, {"adm_in_channels": 2816}]
-    matches = core.host.model.ColorizeV1.matches
+    matches = core.host.versions.v1.ColorizeV1.matches
     assert matches(config, golden_state_dict)
     for foreign in [{"image_model": "flux"}, *(config | change for change in changes)]:
         assert not matches(foreign, golden_state_dict), foreign
@@ -282,7 +289,7 @@ def test_a_saved_model_is_a_checkpoint_in_published_keys(
     merging.save_checkpoint(model, filename_prefix="saved", output_dir=str(tmp_path))
     (saved,) = tmp_path.glob("*.safetensors")
     with safe_open(saved, "pt") as file:
-        assert set(file.keys()) - {"v_pred"} == golden_state_dict.keys()
+        assert set(file.keys()) - {"v_pred", "colorize_head_channels"} == golden_state_dict.keys()
     shutil.copy(saved, checkpoints / "saved.safetensors")
     again = open_file("saved.safetensors")[0]
     assert again.model.model_type == model.model.model_type
@@ -293,7 +300,7 @@ def test_the_host_can_load_it_afresh(load, golden_state_dict, tiny_vae_state_dic
     model, vae = load(golden_state_dict | tiny_vae_state_dict, "fresh.safetensors", prediction="v", token_type="cls")
     copy = model.clone(force_deepcopy=True)
     assert copy.model is not model.model
-    assert (copy.model.model_type, copy.model.token_type) == (model.model.model_type, "cls")
+    assert (copy.model.model_type, copy.model.config.token_type) == (model.model.model_type, "cls")
     assert torch.equal(predict(copy), predict(model))
     factory, arguments = vae.patcher.cached_patcher_init
     weights, expected = factory(*arguments, disable_dynamic=True).model.state_dict(), vae.patcher.model.state_dict()
@@ -313,7 +320,7 @@ def test_the_host_knows_of_a_model_that_is_loaded_right_onto_its_device(load, go
 
 def test_loading_leaves_no_second_copy_of_the_weights(pack, golden_state_dict):
     state_dict = dict(golden_state_dict)
-    pack.colorize_core.host.load.build_patcher(state_dict, {}, "tiny.safetensors")
+    pack.colorize_core.host.load.model_of(state_dict, {}, "tiny.safetensors")
     assert not state_dict
 
 

@@ -526,7 +526,7 @@ def test_a_mask_colors_its_part_of_the_picture(core_node, ksampler, condition, t
 
 
 def test_hints_are_cropped_with_an_area_to_the_sizes_the_network_has_there(pack):
-    hint = pack.colorize_core.host.conditions.CONDHint
+    hint = pack.colorize_core.host.hints.CONDHint
     latent = torch.arange(20.0)[None, None, :, None].expand(1, 1, 20, 20)
     for downscale in (1, 2, 4, 8):
         side = -(-20 // downscale)
@@ -657,12 +657,13 @@ def test_a_model_that_is_not_ours_is_refused(node, condition, colorize, tokens, 
             use()
 
 
-def test_reference_strength_may_change_after_compiling(pack, assert_golden):
+def test_reference_strength_may_change_after_compiling(pack, small_config, assert_golden):
     """Compiled as the stock node does it, which never looks at transformer_options again; two levels for speed."""
     import comfy.ops
     from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
 
-    unet = pack.colorize_core.host.model.ColorizeUNet(
+    unet = pack.colorize_core.host.unet.ColorizeUNet(
+        config=small_config(blocks=(0, 2), downscales=(1, 2)),
         image_size=32,
         in_channels=4,
         out_channels=4,

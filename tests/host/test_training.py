@@ -48,7 +48,7 @@ def trainable(module):
 
 @pytest.fixture(scope="module")
 def tiny_config(module):
-    return module("checkpoint").v1_config(model_channels=32, channel_mult=(1, 1, 2, 2), context_dim=48)
+    return module("versions.v1").v1_config(model_channels=32, channel_mult=(1, 1, 2, 2), context_dim=48)
 
 
 def randomize(module, seed=0):
@@ -65,7 +65,7 @@ def host_unet(module, tiny_config):
     import comfy.ops
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-    arguments = module("host.model").unet_arguments(tiny_config) | {"use_linear_in_transformer": True}
+    arguments = module("host.unet").unet_arguments(tiny_config.unet) | {"use_linear_in_transformer": True}
     return randomize(UNetModel(**arguments, device="cpu", operations=comfy.ops.disable_weight_init).float())
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colorize_core.guidance import effective_guidance, parse_strengths, reference_strengths
+from colorize_core.versions.v1 import VERSION
 
 
 def published(e, e_r, e_s, g_r, g_s):
@@ -38,22 +39,22 @@ def test_a_guidance_that_is_off_takes_no_share():
 
 
 def test_later_levels_win_and_the_rest_stays():
-    strengths = reference_strengths(strength=1, encoder=0.8, color=0.5, semantics=0.3)
+    strengths = reference_strengths(VERSION.attention, strength=1, encoder=0.8, color=0.5, semantics=0.3)
     assert strengths == (0.8, 0.8, 0.5, 0.5, 0.3, 0.3, 1, 0.3, 0.3, 0.3, 0.5, 0.5, 0.5, 1, 1, 1)
 
 
 def test_a_strength_multiplies_all_levels():
-    assert reference_strengths(strength=0.5) == (0.5,) * 16
-    assert reference_strengths(strength=0.5, color=0.5)[2] == 0.25
+    assert reference_strengths(VERSION.attention, strength=0.5) == (0.5,) * 16
+    assert reference_strengths(VERSION.attention, strength=0.5, color=0.5)[2] == 0.25
 
 
 def test_per_block_takes_16_numbers_however_they_are_parted():
     expected = tuple(range(16))
-    assert parse_strengths(", ".join(map(str, expected))) == expected
-    assert parse_strengths("\n".join(map(str, expected))) == expected
+    assert parse_strengths(", ".join(map(str, expected)), 16) == expected
+    assert parse_strengths("\n".join(map(str, expected)), 16) == expected
 
 
 @pytest.mark.parametrize(("text", "reason"), [("1, 2, 3", "has 3 numbers"), ("1, x" + ", 1" * 14, "'x'")])
 def test_per_block_says_what_is_wrong(text, reason):
     with pytest.raises(ValueError, match=reason):
-        parse_strengths(text)
+        parse_strengths(text, 16)

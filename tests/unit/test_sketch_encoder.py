@@ -1,6 +1,7 @@
 import torch
 
-from colorize_core.networks.sketch_encoder import HINT_BLOCKS, HINT_DOWNSCALES, SketchEncoder
+from colorize_core.networks.sketch_encoder import SketchEncoder
+from colorize_core.versions.v1 import VERSION
 
 PREFIX = "control_encoder."
 
@@ -16,7 +17,7 @@ def test_hints_agree_with_the_published_encoder(golden, golden_state_dict, asser
     encoder = golden_encoder(golden_state_dict)
     for name, sketch in ("hints", golden["sketch"]), ("blank_hints", -torch.ones_like(golden["sketch"])):
         hints = encoder(sketch)
-        assert len(hints) == len(HINT_BLOCKS)
+        assert len(hints) == len(VERSION.hints.blocks)
         for k, hint in enumerate(hints):
             assert_golden(hint, golden[f"{name}.{k}"])
 
@@ -26,7 +27,7 @@ def test_a_hint_has_the_size_that_a_latent_of_any_size_has_at_its_level():
     encoder = SketchEncoder(model_channels=32)
     for height, width in (16, 24), (9, 13), (1, 1):
         hints = encoder(torch.zeros(1, 3, 8 * height, 8 * width))
-        for hint, downscale in zip(hints, HINT_DOWNSCALES, strict=True):
+        for hint, downscale in zip(hints, VERSION.hints.downscales, strict=True):
             assert hint.shape[2:] == (-(-height // downscale), -(-width // downscale))
 
 
