@@ -13,12 +13,33 @@ class ReferenceTokens:
     """A reference in CLIP's joint space: `cls` [B,1,D] for the whole, `local` [B,N,D] row-major for its patches.
 
     Both float32, projected, not normalized. N is 256 (16x16) for a ViT with patches of 14 at 224.
-    `tagger` [B,M,E], which XL needs beside them, is what its second image encoder saw; None without one.
+    `tagger` [B,M,E], which XL needs beside them, is what its second image encoder saw; None without one. `regions` have
+    references of their own.
     """
 
     cls: torch.Tensor
     local: torch.Tensor
     tagger: torch.Tensor | None = None
+    regions: tuple["Region", ...] = ()
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the sketch with a reference of its own: `mask` [M,H,W] in 0..1 on the sketch, `strength` 0..2.
+
+    ValueError for tokens that have regions themselves.
+    """
+
+    tokens: ReferenceTokens
+    mask: torch.Tensor
+    strength: float = 1.0
+
+    def __post_init__(self):
+        if self.tokens.regions:
+            raise ValueError(
+                "region_tokens: they have regions themselves. Connect a plain reference there, and chain the regions "
+                "by tokens."
+            )
 
 
 def preprocess(image: torch.Tensor, size: int, mean: list[float], std: list[float]) -> torch.Tensor:

@@ -7,6 +7,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..checkpoint.config import Config
 from ..checkpoint.unet import UNetShape
+from .branches import BranchCrossAttention
 from .feature import UNetPass
 from .features import FEATURES
 from .injection import BankSelfAttention
@@ -26,7 +27,8 @@ class ColorizeUNet(UNetModel):
         self.config = config
         for module in self.modules():
             if isinstance(module, BasicTransformerBlock):
-                module.attn1.__class__ = BankSelfAttention  # its weights and their keys stay as they are
+                module.attn1.__class__ = BankSelfAttention  # their weights and keys stay as they are
+                module.attn2.__class__ = BranchCrossAttention
 
     def _forward(
         self,
