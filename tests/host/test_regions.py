@@ -193,7 +193,7 @@ def test_strength_interval_and_the_cls_model_reach_every_region(reference, regio
     assert difference(color(split, model=cls), color(other, model=cls)) < 1e-5
 
 
-@pytest.mark.parametrize("patch", ["FreeU_V2", "EasyCache", "HyperTile", "injection"])
+@pytest.mark.parametrize("patch", ["FreeU_V2", "EasyCache", "SelfAttentionGuidance", "injection"])
 def test_regions_work_beside_patches_of_the_model(reference, region, color, node, core_node, model, patch):
     if patch == "injection":
         vae = GivenVAE(rand(1, 4, 8, 8, seed=4))
@@ -202,7 +202,7 @@ def test_regions_work_beside_patches_of_the_model(reference, region, color, node
         settings = {
             "FreeU_V2": {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
             "EasyCache": {"reuse_threshold": 0.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False},
-            "HyperTile": {"tile_size": 64, "swap_size": 2, "max_depth": 0, "scale_depth": False},
+            "SelfAttentionGuidance": {"scale": 0.5, "blur_sigma": 2.0},
         }[patch]
         patched = core_node(patch)(model=model, **settings)[0]
     other = reference(2)

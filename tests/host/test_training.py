@@ -211,6 +211,7 @@ def test_a_model_trained_from_a_published_file_colors_through_the_nodes(module, 
     module("training.colorizer").run(experiment())
     file = tmp_path / "mine" / "mine.safetensors"
     start, trained = load_file(DEMO / "colorize-demo.safetensors"), load_file(file)
+    assert trained.pop("colorize_head_channels").tolist() == [16, 0, 0]
     assert trained.keys() == start.keys()
     moved = {key for key, value in trained.items() if not torch.equal(value, start[key])}
     assert any(key.startswith("control_encoder.") for key in moved) and any(key.startswith(PREFIX) for key in moved)
@@ -309,7 +310,7 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
     kinds = []
 
     def colored(model, *_):
-        kinds.append(model.model.token_type)
+        kinds.append(model.model.config.token_type)
         return torch.zeros(3, 1, 1)
 
     monkeypatch.setattr(module("training.sheet"), "colored", colored)
