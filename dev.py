@@ -9,6 +9,7 @@
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
     python3 dev.py ablation [...]  what each training strategy does, in numbers: ablation/ (an hour)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
+    python3 dev.py batch WORKFLOW ...     color a folder of drawings (docs/batch.md)
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
 of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
@@ -269,6 +270,15 @@ def demo_pictures(*arguments: str) -> int:
     return run_python("-m", "demo.pictures", *arguments)
 
 
+def batch(*arguments: str) -> int:
+    base = CACHE / "comfyui"
+    install_demo(base)
+    link_pack(base / "custom_nodes")
+    end = [] if "--" in arguments else ["--"]
+    ours = ["--base-directory", str(base)]
+    return run_python("-m", "colorize_batch", *arguments, *end, *ours, COMFYUI_PATH=str(COMFYUI))
+
+
 COMMANDS = {
     "demo": demo,
     "test": test,
@@ -278,6 +288,7 @@ COMMANDS = {
     "train-demo": train_demo,
     "ablation": ablation,
     "demo-pictures": demo_pictures,
+    "batch": batch,
 }
 
 

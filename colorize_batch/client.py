@@ -3,6 +3,7 @@
 from __future__ import annotations  # dev.py imports this, and says itself that a Python is too old
 
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
@@ -15,7 +16,9 @@ from pathlib import Path
 START_SECONDS = 600
 PROMPT_SECONDS = 1800
 REQUEST_SECONDS = 60
+END_SECONDS = 10
 LOG_LINES = 15
+TETHER = Path(__file__).with_name("tether.py")
 
 
 class ComfyUIError(Exception):
@@ -40,23 +43,22 @@ def free_port() -> int:
 
 
 class Server:
-    """A ComfyUI without a browser, for as long as the `with` block lasts.
+    """A ComfyUI without a browser, for as long as the `with` block, and this process, lasts.
 
-    `command` starts it (see `launch_command`); its log, comfyui.log, is written into `folder`.
+    `command` starts it: a Python, its script and flags (see `launch_command`). Its log comes into `folder`.
     """
 
     def __init__(self, command: list[str], folder: Path):
         port = free_port()
-        self.command = [*command, "--disable-auto-launch", "--port", str(port)]
+        python, *program = command
+        self.command = [python, str(TETHER), *program, "--disable-auto-launch", "--port", str(port)]
         self.log = folder / "comfyui.log"
         self.address = f"127.0.0.1:{port}"
         self.url = f"http://{self.address}"
 
     def __enter__(self) -> Server:
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
         try:
             self._wait_until_ready()
         except BaseException:
@@ -65,8 +67,13 @@ class Server:
         return self
 
     def __exit__(self, *_) -> None:
+        self.process.stdin.close()
         self.process.terminate()
-        self.process.wait()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -105,14 +112,17 @@ class Server:
     def run(self, prompt: dict) -> dict[str, dict]:
         """Queues a prompt and waits for it; gives what each output node shows, by the node's id.
 
-        Raises ComfyUIError where ComfyUI refuses the prompt or a node fails, ServerStopped where ComfyUI ends.
+        ComfyUI forgets the prompt after it: it would keep the last 10,000. Raises ComfyUIError where ComfyUI refuses
+        the prompt or a node fails, ServerStopped where ComfyUI ends.
         """
         try:
-            history = self.wait(self.queue(prompt))
+            prompt_id = self.queue(prompt)
+            history = self.wait(prompt_id)
+            self.request("/history", {"delete": [prompt_id]})
         except urllib.error.HTTPError as refusal:
             raise ComfyUIError(refusal_text(json.loads(refusal.read()), prompt)) from None
-        except OSError as broken:
-            raise ServerStopped(f"ComfyUI does not answer ({broken}). Its log is {self.log}.") from None
+        except (OSError, http.client.HTTPException) as broken:
+            raise ServerStopped(f"ComfyUI does not answer ({broken}). The end of its log:\n{self.log_tail()}") from None
         for event, data in history["status"]["messages"]:
             if event == "execution_error":
                 raise ComfyUIError(f"{data['node_type']}: {data['exception_message'].strip()}")

@@ -10,12 +10,11 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
 from colorize_batch.client import Server
-from dev import comfyui_command
+from colorize_batch.workflow import prompt_of_saved
+from dev import comfyui_command, link_pack
 
 ROOT = Path(__file__).parents[2]
 PICTURE_FILES = ("sketch.png", "reference.png")
-WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-AFTER_GENERATE = "control_after_generate"  # the widget that a seed brings along
 
 # A workflow's own values for these inputs give way to tiny models and the least work.
 TINY = {
@@ -28,7 +27,8 @@ TINY = {
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, golden_clip):
+def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, golden_clip) -> Path:
+    """A folder for ComfyUI to start in: tiny models, two pictures and the pack."""
     base = tmp_path_factory.mktemp("server")
     checkpoints, clip_vision = base / "models" / "checkpoints", base / "models" / "clip_vision"
     for folder in (checkpoints, clip_vision, base / "input"):
@@ -39,6 +39,12 @@ def server(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae
     save_file(unet_only, checkpoints / "plain-sd.safetensors")
     shutil.copy(golden_clip, clip_vision)
     draw_pictures(base / "input")
+    link_pack(base / "custom_nodes")
+    return base
+
+
+@pytest.fixture(scope="session")
+def server(base):
     with Server(comfyui_command(base, "--preview-method", "latent2rgb"), base) as running:
         yield running
 
@@ -80,32 +86,4 @@ def shrink():
 @pytest.fixture
 def tiny_prompt(object_info, shrink):
     """`tiny_prompt(path)`: the prompt of the workflow in that file, shrunk."""
-    return lambda path: shrink(api_prompt(json.loads(path.read_text()), object_info))
-
-
-def api_prompt(workflow: dict, object_info: dict) -> dict:
-    """A workflow as the browser saves it, turned into the prompt that it queues (neither subgraphs nor bypassing)."""
-    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
-    prompt = {}
-    for node in workflow["nodes"]:
-        if node["type"] not in object_info:  # notes
-            continue
-        values = dict(zip(widget_names(object_info[node["type"]]), node["widgets_values"], strict=True))
-        shown_only = [AFTER_GENERATE, "upload"]
-        literals = {key: value for key, value in values.items() if key not in shown_only}
-        links = {socket["name"]: sources[socket["link"]] for socket in node["inputs"] if socket.get("link")}
-        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": literals | links}
-    return prompt
-
-
-def widget_names(info: dict) -> list[str]:
-    """Names of a node's widgets, in the order in which a workflow keeps their values."""
-    names = []
-    for group in ("required", "optional"):
-        for name in info["input_order"].get(group, []):
-            kind, options = [*info["input"][group][name], {}][:2]
-            if isinstance(kind, list) or kind in WIDGET_TYPES:
-                names.append(name)
-                names += [AFTER_GENERATE] if options.get(AFTER_GENERATE) else []
-                names += ["upload"] if options.get("image_upload") else []
-    return names
+    return lambda path: shrink(prompt_of_saved(json.loads(path.read_text()), object_info))

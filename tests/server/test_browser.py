@@ -22,6 +22,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PROMPT_KEYS = ("class_type", "inputs", "_meta")
 READY_MILLISECONDS = 120_000
 READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types.ColorizeDiffusion_Sampler"
 
@@ -55,6 +56,6 @@ def page(chromium, server):
 def test_what_the_browser_queues_for_a_template_runs(page, server, shrink, tiny_prompt, path):
     page.evaluate("(graph) => app.loadGraphData(graph)", json.loads(path.read_text()))
     queued = page.evaluate("() => app.graphToPrompt().then((result) => result.output)")
-    prompt = shrink({key: {name: node[name] for name in ("class_type", "inputs")} for key, node in queued.items()})
+    prompt = shrink({key: {name: node[name] for name in PROMPT_KEYS} for key, node in queued.items()})
     assert prompt == tiny_prompt(path)
     server.run(prompt)
