@@ -92,7 +92,7 @@ def own_hits(couples: Couples, colored: np.ndarray) -> dict[str, float]:
 
 
 def measure_couples(demo: Demo, size: int, output: Path) -> None:
-    """Prints how often each figure takes its own reference's colors, and saves a sheet: drawing, references, results."""
+    """Prints how often each figure takes its own reference's colors, and saves a sheet."""
     couples = draw_couples(COUPLES, COUPLES_SEED, size)
     results = {"regions": color_couples(demo, couples, with_regions), "mean": color_couples(demo, couples, averaged)}
     for name, colored in results.items():
