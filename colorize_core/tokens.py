@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .figure import Figure
 from .images import rgb_on
 
 
@@ -14,13 +15,21 @@ class ReferenceTokens:
 
     Both float32, projected, not normalized. N is 256 (16x16) for a ViT with patches of 14 at 224.
     `tagger` [B,M,E], which XL needs beside them, is what its second image encoder saw; None without one. `regions` have
-    references of their own.
+    references of their own, `figure` keeps figure and background apart. ValueError for both at once.
     """
 
     cls: torch.Tensor
     local: torch.Tensor
     tagger: torch.Tensor | None = None
     regions: tuple["Region", ...] = ()
+    figure: Figure | None = None
+
+    def __post_init__(self):
+        if self.regions and self.figure is not None:
+            raise ValueError(
+                "tokens: they have both regions and a figure, which do not go together. Use Region Reference or Figure "
+                "and Background, not one after the other."
+            )
 
 
 @dataclass(frozen=True)
