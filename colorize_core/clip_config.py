@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 VOCABULARY, CONTEXT = 49408, 77  # of CLIP's own tokenizer
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+LARGEST_COUNT, LARGEST_RATIO, LARGEST_DEPTH = 2**17, 64, 256  # far beyond any CLIP: what shapes are made of ends
 METADATA_KEY = "open_clip_config"
 VISION_KEYS, TEXT_KEYS = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
 WHOLE_FILE = "open_clip_model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K (Hugging Face)"
@@ -66,9 +67,16 @@ class ClipConfig:
         for name, part in (("model", model_cfg), ("vision_cfg", vision), ("text_cfg", text)):
             if unknown := part.keys() - PLAIN[name]:
                 raise ValueError(f"it has {', '.join(sorted(unknown))}")
-        numbers = [model_cfg["embed_dim"], *vision.values(), *text.values()]
-        if not all(isinstance(number, int | float) and number > 0 for number in numbers):
-            raise ValueError("it has settings that are not positive numbers")  # as ResNets have
+        ratios = [part.get("mlp_ratio", 1) for part in (vision, text)]
+        counts = [value for part in (vision, text) for key, value in part.items() if key != "mlp_ratio"]
+        if not all(type(count) is int and 0 < count <= LARGEST_COUNT for count in (model_cfg["embed_dim"], *counts)):
+            raise ValueError("it has settings that are not positive numbers, or far too large ones")  # as ResNets have
+        if not all(isinstance(ratio, int | float) and 0 < ratio <= LARGEST_RATIO for ratio in ratios):
+            raise ValueError("its mlp_ratio is no factor of a width")
+        if vision["width"] % vision.get("head_width", 64) or text["width"] % text.get("heads", 8):
+            raise ValueError("its heads do not divide its width")
+        if max(vision["layers"], text["layers"]) > LARGEST_DEPTH:
+            raise ValueError(f"it has more than {LARGEST_DEPTH} layers")
         return cls(
             embed_dim=model_cfg["embed_dim"],
             vision=_tower(vision, vision["width"] // vision.get("head_width", 64)),
@@ -168,14 +176,31 @@ def open_clip_table() -> Iterator[tuple[ClipConfig, str]]:
 
 def _from_metadata(state_dict: dict, text: str, file_name: str) -> ClipConfig:
     try:
-        config = ClipConfig.from_open_clip(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        config = ClipConfig.from_open_clip(_model_cfg(text))
+    except (ValueError, KeyError) as error:
+        problem = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f'{file_name}: "{METADATA_KEY}" in its metadata is not the model_cfg of a plain ViT CLIP ({error}).'
+            f'{file_name}: "{METADATA_KEY}" in its metadata is not the model_cfg of a plain ViT CLIP ({problem}). '
+            "Write that of this network there, as open_clip has it, or get the file again."
         ) from error
     if misfit := config.misfit(state_dict):
-        raise ValueError(f'{file_name}: it does not fit "{METADATA_KEY}" in its metadata: {misfit}.')
+        raise ValueError(
+            f'{file_name}: it does not fit "{METADATA_KEY}" in its metadata: {misfit}. Get the file again, or '
+            "write the model_cfg of this network into its metadata."
+        )
     return config
+
+
+def _model_cfg(text: str) -> dict:
+    """The `model_cfg` in a file's metadata. ValueError for what is none."""
+    try:
+        model_cfg = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("it is no JSON") from error
+    parts = [model_cfg, *map(model_cfg.get, ("vision_cfg", "text_cfg"))] if isinstance(model_cfg, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError("it is no object with vision_cfg and text_cfg, objects too")
+    return model_cfg
 
 
 def _tower(cfg: dict, heads: int) -> Tower:

@@ -8,6 +8,8 @@ import re
 
 from .checkpoint.config import AttentionLayout
 
+LARGEST_STRENGTH = 100  # far beyond any use, and far from what overflows
+
 
 def effective_guidance(reference: float, sketch: float) -> tuple[float, float]:
     """Dual guidance as ordinary classifier-free guidance: (scale, share).
@@ -42,6 +44,8 @@ def parse_strengths(per_block: str, count: int) -> tuple[float, ...]:
         numbers = tuple(float(word) for word in words)
     except ValueError as error:
         raise ValueError(f"per_block: {error}; write {count} numbers such as 1, 0.5, 1, ...") from error
+    if not all(abs(number) <= LARGEST_STRENGTH for number in numbers):  # NaN is not
+        raise ValueError(f"per_block: write numbers from {-LARGEST_STRENGTH} to {LARGEST_STRENGTH}.")
     if len(numbers) != count:
-        raise ValueError(f"per_block has {len(numbers)} numbers: it takes {count}, or none to leave it out.")
+        raise ValueError(f"per_block has {len(numbers)} numbers: write {count}, or none to leave it out.")
     return numbers

@@ -102,7 +102,8 @@ def checked_thresholds(thresholds: tuple[float, ...]) -> torch.Tensor:
     if not (h[0] >= 0 and h[3] <= 1 and (h.diff() > 0).all()):
         given = ", ".join(f"{value:g}" for value in thresholds)
         raise ValueError(
-            f"threshold_0 to threshold_3 are {given}: each must be greater than the one before, all between 0 and 1."
+            f"threshold_0 to threshold_3 are {given}: each must be greater than the one before, all between 0 and 1. "
+            "Raise or lower those that are not."
         )
     return h
 
@@ -152,7 +153,10 @@ def token_grid(count: int) -> tuple[int, int]:
     """Rows and columns of `count` local tokens. Raises ValueError where they do not form a square."""
     side = round(count**0.5)
     if side * side != count:
-        raise ValueError(f"tokens: {count} local tokens do not form a square grid, so their places are not known.")
+        raise ValueError(
+            f"tokens: {count} local tokens do not form a square grid, so nobody knows where in the picture they are. "
+            "Connect those of Encode Reference."
+        )
     return side, side
 
 

@@ -23,10 +23,18 @@ class Sketch:
     """White lines on black: `pixels` [B,3,H,W] float32, +1 for lines and -1 for paper.
 
     `strength` multiplies what the sketch encoder makes of it; 1 is as trained, 0 is none.
+    ValueError for pixels of another shape.
     """
 
     pixels: torch.Tensor
     strength: float = 1.0
+
+    def __post_init__(self):
+        if self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
+            raise ValueError(
+                f"sketch: its shape is {list(self.pixels.shape)} where [batch, 3, height, width] belongs. Connect "
+                "Encode Sketch."
+            )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from colorize_core.host import standalone
 
-STAGES = ("autoencoder", "clip", "colorizer", "export", "measure", "couples")
+STAGES = ("autoencoder", "clip", "colorizer", "export", "measure")
 
 
 def arguments() -> argparse.Namespace:

@@ -36,7 +36,6 @@ MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its sec
 
 DEMO = Path("demo")
 EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
-COUPLE_SIZE = 128  # of each of two figures in one drawing
 MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colors nothing else."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
@@ -183,12 +182,3 @@ def measure(folder: Path) -> None:
         for size in evaluation.MEASURED_SIZES:
             evaluation.measure_colors(demo, size, Path("out"))
             evaluation.measure_edits(demo, size, Path("out"))
-
-
-def couples(folder: Path) -> None:
-    """Colors drawings of two figures with the files of `demo/`, a reference for each; a sheet goes to `out/`."""
-    from .couples import measure_couples  # here, since it loads most of the host
-    from .evaluate import load_demo
-
-    with torch.inference_mode():
-        measure_couples(load_demo(DEMO), COUPLE_SIZE, Path("out"))

@@ -15,14 +15,15 @@ from numbers import Integral, Real
 import torch
 from comfy_api.latest import io
 
+from ..colorize_core.finite import LARGEST, is_finite
 from ..colorize_core.images import FLOATS, check, checked_mask
 from ..colorize_core.memory import is_out_of_memory
 
-LARGEST = torch.finfo(torch.float16).max  # of a value that sampling in half precision can hold
 PLAIN = (str, int, float, bool, list, tuple, dict, torch.Tensor, type(None))
 PLAIN_SOCKETS = {"IMAGE": torch.Tensor, "MASK": torch.Tensor, "LATENT": dict, "CONDITIONING": list}
 KINDS = {"INT": (Integral, "a whole number"), "FLOAT": (Real, "a number")}
 KINDS |= {"BOOLEAN": (bool, "true or false"), "STRING": (str, "a text")}
+OWN = "COLORIZE_"  # what the pack's own socket types begin with
 CURES = defaultdict(lambda: "Make it anew from a picture without such values")
 CURES["COLORIZE_TOKENS"] = "Encode the reference again, in full precision (start ComfyUI with --fp32-text-enc)"
 CURES["LATENT"] = "Encode the picture again, in full precision (start ComfyUI with --fp32-vae)"
@@ -84,7 +85,7 @@ def check_widget(slot: io.Input, value, python_type: type, kind: str) -> None:
     allowed = kind if low is None or high is None else f"{kind} from {low} to {high}"
     fits = isinstance(value, python_type) and (isinstance(value, bool) == (python_type is bool))
     if fits and isinstance(value, Real):
-        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        fits = abs(value) < math.inf and (low is None or value >= low) and (high is None or value <= high)
     if not fits:
         raise ValueError(f"{slot.id}: it is {short(value)}. Give {allowed}.")
 
@@ -95,14 +96,24 @@ def check_contents(kind: str, value, name: str) -> None:
         raise ValueError(f"{name}: there are no samples in it. Connect the latent of Prepare Sketch or of VAE Encode.")
     if kind == "CONDITIONING" and not (value and all(is_condition(entry) for entry in value)):
         raise ValueError(f"{name}: it is no list of conditions. Connect an output of Colorize Conditioning.")
-    for tensor in tensors_in(value):
-        if tensor.dtype not in FLOATS:
-            raise ValueError(f"{name}: it holds values of the type {tensor.dtype}. Make it anew, in float32.")
-        if tensor.numel() == 0:
-            raise ValueError(f"{name}: a part of it is empty (shape {list(tensor.shape)}). Make it anew.")
-        low, high = torch.stack(tensor.aminmax()).tolist()
-        if not -LARGEST <= low <= high <= LARGEST:
-            raise ValueError(f"{name}: it holds NaN, infinity or values beyond {LARGEST:.0f}. {CURES[kind]}.")
+    for part in parts_of(value):
+        if isinstance(part, Real):
+            if kind.startswith(OWN) and not abs(part) <= LARGEST:
+                raise ValueError(f"{name}: it holds the number {short(part)}. Make it anew.")
+        elif part.numel() == 0:
+            raise ValueError(f"{name}: a part of it is empty (shape {list(part.shape)}). Make it anew.")
+        elif part.dtype in FLOATS:
+            if not is_finite(part):
+                raise ValueError(f"{name}: it holds NaN, infinity or values beyond {LARGEST:.0f}. {CURES[kind]}.")
+        elif kind.startswith(OWN) or part is main_tensor(kind, value):  # others' options may be of any type
+            raise ValueError(f"{name}: it holds values of the type {part.dtype}. Make it anew, in float32.")
+
+
+def main_tensor(kind: str, value) -> torch.Tensor | None:
+    """What the host samples from, or conditions on."""
+    if kind == "LATENT":
+        return value["samples"]
+    return value[0][0] if kind == "CONDITIONING" else None
 
 
 def is_condition(entry) -> bool:
@@ -112,17 +123,17 @@ def is_condition(entry) -> bool:
     return isinstance(entry[0], torch.Tensor) and isinstance(entry[1], dict)
 
 
-def tensors_in(value) -> Iterator[torch.Tensor]:
-    """All tensors of nested lists, dicts and dataclasses."""
-    if isinstance(value, torch.Tensor):
+def parts_of(value) -> Iterator[torch.Tensor | Real]:
+    """All tensors and numbers of nested lists, dicts and dataclasses."""
+    if isinstance(value, torch.Tensor | Real):
         yield value
     elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
+        yield from parts_of(list(value.values()))
     elif isinstance(value, list | tuple):
         for entry in value:
-            yield from tensors_in(entry)
+            yield from parts_of(entry)
     elif is_dataclass(value):
-        yield from tensors_in([getattr(value, field.name) for field in fields(value)])
+        yield from parts_of([getattr(value, field.name) for field in fields(value)])
 
 
 def short(value) -> str:

@@ -9,24 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: more threa
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from real_host import (  # noqa: F401 (fixtures of every folder that needs the real ComfyUI)
-    core_node,
-    host,
-    input_dir,
-    load_module,
-    models_dir,
-    node,
-    pack,
-    run_prompt,
-    small_config,
-    tiny_checkpoint,
-    tiny_clip,
-)
 from safetensors.torch import load_file, save_file
 from weights import state_dict
 
 ROOT = Path(__file__).parents[1]
-GOLDENS = ROOT / "tests" / "golden"
 GOLDEN_CONFIG = json.loads((ROOT / "tests" / "golden" / "tiny.json").read_text())["config"]
 CLIP_PREFIX = "clip."
 
@@ -43,18 +29,8 @@ class _NoTestPackage:
         return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
 
 
-def pytest_addoption(parser):
-    parser.addoption("--goldens", type=Path, default=GOLDENS, help="folder with the goldens of the versions")
-
-
 def pytest_configure(config):
     config.pluginmanager.register(_NoTestPackage())
-
-
-@pytest.fixture(scope="session")
-def goldens(request) -> Path:
-    """The folder with the goldens of the versions: those of any widths, inputs and seeds do."""
-    return request.config.getoption("goldens")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from ..clip_config import (
     has_vision,
     import_open_clip,
 )
+from ..finite import is_finite
 from ..tokens import ReferenceTokens, preprocess
 from .files import read_state_dict
 
@@ -85,6 +86,11 @@ def encode_reference(clip_vision: comfy.clip_vision.ClipVisionModel, image: torc
     hidden = network.vision_model(pixels.to(clip_vision.load_device))[0]
     tokens = network.visual_projection(network.vision_model.post_layernorm(hidden))
     tokens = tokens.to(comfy.model_management.intermediate_device(), torch.float32)
+    if not is_finite(tokens):
+        raise ValueError(
+            "clip_vision: what it makes of the picture is NaN, infinite or far too large: its file is damaged or its "
+            "precision too low. Get the file again, or start ComfyUI with --fp32-text-enc."
+        )
     return ReferenceTokens(cls=tokens[:, :1], local=tokens[:, 1:])
 
 
@@ -111,9 +117,15 @@ def encode_text(clip: comfy.sd.CLIP, texts: list[str], layer: str = "penultimate
     # The matrix as the module applies it: the weight itself may lie elsewhere, or in another type.
     identity = torch.eye(hidden.shape[-1], device=clip.patcher.load_device)
     projection = encoder.transformer.text_projection(identity).to(end_of_text)
+    features = end_of_text @ projection
+    if not is_finite(features):
+        raise ValueError(
+            "clip: what it makes of a text is NaN, infinite or far too large: its file is damaged or its precision "
+            "too low. Get the file again, or start ComfyUI with --fp32-text-enc."
+        )
     if not 1e-4 < projection.std() < 10:  # what is there when the file had none
         raise ValueError(f"clip: its file has no text projection, as those made for SD 2 have none. Load {WHOLE_FILE}.")
-    return F.normalize(end_of_text @ projection, dim=-1)
+    return F.normalize(features, dim=-1)
 
 
 def _read(path: str) -> tuple[dict[str, torch.Tensor], ClipConfig]:
@@ -122,17 +134,41 @@ def _read(path: str) -> tuple[dict[str, torch.Tensor], ClipConfig]:
     state_dict, metadata = read_state_dict(path)
     for ids_key in [key for key in state_dict if key.endswith("token_embedding.ids")]:
         weight_key = ids_key.removesuffix("ids") + "weight"
-        state_dict[weight_key] = _whole_table(state_dict[weight_key], state_dict.pop(ids_key))
+        state_dict[weight_key] = _whole_table(state_dict.get(weight_key), state_dict.pop(ids_key), name)
+    try:
+        state_dict = _in_transformers_keys(state_dict)
+    except (IndexError, KeyError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: some of its weights have no shape that a CLIP's have, so it is damaged or was put together "
+            f"wrongly. Load {WHOLE_FILE}."
+        ) from error
+    if not has_vision(state_dict) and not has_text(state_dict):
+        raise ValueError(f"{name} is not a CLIP (no visual.*, vision_model.* or text_model.*). Load {WHOLE_FILE}.")
+    config = detect(state_dict, metadata, name)
+    for key in config.shapes().keys() & state_dict.keys():
+        if not state_dict[key].is_floating_point():
+            raise ValueError(
+                f"{name}: {key} is of the type {state_dict[key].dtype}. Get the file in float16 or float32."
+            )
+    return state_dict, config
+
+
+def _in_transformers_keys(state_dict: dict) -> dict:
     if "visual.transformer.resblocks.0.ln_1.weight" in state_dict:
         state_dict = comfy.clip_vision.convert_to_transformers(state_dict, "visual.")
     if "transformer.resblocks.0.ln_1.weight" in state_dict:
         state_dict = comfy.utils.clip_text_transformers_convert(state_dict, "", "")
-    if not has_vision(state_dict) and not has_text(state_dict):
-        raise ValueError(f"{name} is not a CLIP (no visual.*, vision_model.* or text_model.*). Load {WHOLE_FILE}.")
-    return state_dict, detect(state_dict, metadata, name)
+    return state_dict
 
 
-def _whole_table(rows: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+def _whole_table(rows: torch.Tensor | None, ids: torch.Tensor, name: str) -> torch.Tensor:
+    """A token table of VOCABULARY rows of which only `rows` [K,W], those of `ids` [K], are not zero."""
+    fit = rows is not None and rows.ndim == 2 and len(rows) and ids.shape == rows.shape[:1] and not ids.is_complex()
+    if not fit or not (ids.min() >= 0 and ids.max() < VOCABULARY):  # NaN is neither
+        raise ValueError(
+            f"{name}: its token_embedding.ids are not the numbers, below {VOCABULARY}, of the rows of its "
+            "token_embedding.weight: get the file again."
+        )
     table = rows.new_zeros(VOCABULARY, rows.shape[1])
     table[ids.long()] = rows
     return table

@@ -1,6 +1,5 @@
 """All conditioning features, in the order in which they act. Injection comes last: it runs a pass with all others."""
 
-from . import figure, hints, injection, interval, regions, strength
+from . import hints, injection, interval, regions, strength
 
-BEFORE_INJECTION = (hints.FEATURE, strength.FEATURE, interval.FEATURE, regions.FEATURE, figure.FEATURE)
-FEATURES = (*BEFORE_INJECTION, injection.FEATURE)
+FEATURES = (hints.FEATURE, strength.FEATURE, interval.FEATURE, regions.FEATURE, injection.FEATURE)

@@ -85,8 +85,8 @@ def test_an_optional_input_may_stay_empty(echo):
 def test_values_that_no_model_can_take_are_refused_in_every_kind_of_socket(echo, pack, bad):
     spoiled = torch.zeros(1, 4, 8, 8)
     spoiled[0, 1, 2, 3] = bad
-    tokens = pack.colorize_core.tokens.ReferenceTokens(cls=torch.zeros(1, 1, 4), local=spoiled[0])
-    sketch = pack.colorize_core.sketch.Sketch(spoiled)
+    tokens = pack.colorize_core.tokens.ReferenceTokens(cls=torch.zeros(1, 1, 8), local=spoiled[:, 1])
+    sketch = pack.colorize_core.sketch.Sketch(spoiled[:, :3])
     for kind, value in (
         ("Image", spoiled[..., :3].expand(1, 4, 8, 3).clone().fill_(bad)),
         ("Latent", {"samples": spoiled}),
@@ -129,3 +129,14 @@ def test_a_literal_from_a_script_reaches_the_dialog_as_a_sentence(run_prompt):
     }
     run = run_prompt(prompt)
     assert not run.success and "sketch_image: 'x' is no IMAGE. Connect an output of that type." in run.error
+
+
+def test_options_of_other_packs_may_be_of_any_type(echo):
+    others = {"attention_mask": torch.ones(1, 4, dtype=torch.bool), "sigma": float("inf")}
+    condition = [[torch.zeros(1, 2, 3), others]]
+    assert echo("Conditioning", condition) is condition
+    latent = {"samples": torch.zeros(1, 4, 8, 8), "noise_mask": torch.ones(8, 8, dtype=torch.uint8)}
+    assert echo("Latent", latent) is latent
+    for kind, value in (("Conditioning", [[torch.zeros(1, 2, dtype=torch.int64), {}]]), ("Latent", {"samples": None})):
+        with pytest.raises(ValueError, match=r"^value: .* (Make|Connect)"):
+            echo(kind, value)

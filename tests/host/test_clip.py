@@ -227,6 +227,42 @@ def test_a_text_encoder_alone_works_and_its_clip_vision_says_what_is_missing(
         encode_reference(clip_vision, image)
 
 
+@pytest.mark.parametrize("ids", [[0, 1, 49408], [0, 1, -1], [0, 1], [[0, 1, 2]], [0.0, 1.0, float("nan")]])
+def test_numbers_of_a_token_table_that_do_not_fit_are_refused(plain, load, ids):
+    rows = plain.token_embedding.weight[:3]
+    with pytest.raises(
+        ValueError, match=r"clip-under-test\.safetensors: its token_embedding\.ids .* get the file again"
+    ):
+        load(
+            plain.state_dict() | {"token_embedding.weight": rows, "token_embedding.ids": torch.tensor(ids)}, metadata()
+        )
+
+
+@pytest.mark.parametrize("broken", [torch.tensor(1.0), torch.ones(7)])
+def test_weights_of_no_clips_shape_are_refused(plain, load, broken):
+    for key in ("visual.transformer.resblocks.0.attn.in_proj_weight", "visual.conv1.weight", "text_projection"):
+        with pytest.raises(ValueError, match=r"^clip-under-test\.safetensors: .*(Load|Get)"):
+            load(plain.state_dict() | {key: broken}, metadata())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.bool])
+def test_weights_of_another_type_than_floats_are_refused(plain, load, dtype):
+    with pytest.raises(ValueError, match=rf"^clip-under-test\.safetensors: .* {dtype}\. Get the file in float16"):
+        load({key: value.to(dtype) for key, value in plain.state_dict().items()}, metadata())
+
+
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf"), 1e38])
+def test_weights_that_are_no_numbers_are_noticed_where_they_are_used(
+    plain, load, image, encode_reference, encode_text, spoiled
+):
+    weights = {key: torch.full_like(value, spoiled) for key, value in plain.state_dict().items()}
+    clip_vision, clip = load(weights, metadata())
+    with pytest.raises(ValueError, match=r"^clip_vision: .* Get the file again"):
+        encode_reference(clip_vision, image)
+    with pytest.raises(ValueError, match=r"^clip: .* Get the file again"):
+        encode_text(clip, TEXTS)
+
+
 def test_a_file_that_is_no_clip_is_refused(load):
     with pytest.raises(ValueError, match=r"other\.safetensors is not a CLIP"):
         load({"model.diffusion_model.out.2.weight": torch.zeros(4, 4)}, name="other.safetensors")

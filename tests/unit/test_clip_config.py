@@ -74,6 +74,16 @@ def test_a_network_in_no_table_and_without_metadata_is_refused():
     ("model_cfg", "says"),
     [
         ("not json", "not the model_cfg"),
+        ("[" * 100_000, "it is no JSON"),
+        ("3", "no object with vision_cfg"),
+        (json.dumps(TINY | {"text_cfg": 3}), "no object with vision_cfg"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"heads": 5}}), "heads do not divide"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"heads": 1.5}}), "positive numbers"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"heads": 10**9}}), "far too large"),
+        (json.dumps(TINY | {"text_cfg": TINY["text_cfg"] | {"layers": 10**5}}), "more than 256 layers"),
+        (json.dumps(TINY | {"vision_cfg": TINY["vision_cfg"] | {"width": float("inf")}}), "positive numbers"),
+        (json.dumps(TINY | {"vision_cfg": TINY["vision_cfg"] | {"mlp_ratio": float("nan")}}), "mlp_ratio"),
+        (json.dumps(TINY | {"vision_cfg": TINY["vision_cfg"] | {"head_width": 48}}), "heads do not divide"),
         ("[]", "not the model_cfg"),
         (json.dumps({"embed_dim": 48}), "vision_cfg"),
         (json.dumps(TINY | {"custom_text": True}), "custom_text"),
@@ -84,7 +94,7 @@ def test_a_network_in_no_table_and_without_metadata_is_refused():
     ],
 )
 def test_metadata_that_is_wrong_is_refused_in_a_sentence_that_names_the_file(model_cfg, says):
-    with pytest.raises(ValueError, match=rf"tiny\.safetensors.*{says}"):
+    with pytest.raises(ValueError, match=rf"tiny\.safetensors.*{says}.*(Write|Get)"):
         detect(state_dict(ClipConfig.from_open_clip(TINY)), {METADATA_KEY: model_cfg}, "tiny.safetensors")
 
 

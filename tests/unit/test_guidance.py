@@ -54,7 +54,15 @@ def test_per_block_takes_16_numbers_however_they_are_parted():
     assert parse_strengths("\n".join(map(str, expected)), 16) == expected
 
 
-@pytest.mark.parametrize(("text", "reason"), [("1, 2, 3", "has 3 numbers"), ("1, x" + ", 1" * 14, "'x'")])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1, 2, 3", "has 3 numbers"),
+        ("1, x" + ", 1" * 14, "'x'"),
+        ("nan " * 16, "numbers from -100 to 100"),
+        ("1e38 " * 16, "numbers from -100 to 100"),
+    ],
+)
 def test_per_block_says_what_is_wrong(text, reason):
     with pytest.raises(ValueError, match=reason):
         parse_strengths(text, 16)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colorize_core.images import same_aspect
-from colorize_core.sketch import crop_to, fit, has_lines, place, sketch_from_image, white_on_black
+from colorize_core.sketch import Sketch, crop_to, fit, has_lines, place, sketch_from_image, white_on_black
 
 sides = st.integers(1, 5000)
 canvas_sides = st.integers(1, 32).map(lambda n: 64 * n)
@@ -229,3 +229,12 @@ def test_a_square_is_of_another_aspect_than_a_rectangle(other):
 
 def test_a_single_pixel_is_of_the_aspect_of_a_square_alone():
     assert same_aspect((1, 1), (512, 512)) and not same_aspect((1, 1), (512, 768))
+
+
+# What a sketch is
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 8, 8, 3)])
+def test_a_sketch_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"^sketch: its shape is .* Connect Encode Sketch\.$"):
+        Sketch(torch.zeros(shape))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from colorize_core.tokens import preprocess
+from colorize_core.tokens import ReferenceTokens, preprocess
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
@@ -53,3 +53,19 @@ def test_any_size_of_reference_works(shape):
 def test_a_reference_with_nan_is_refused():
     with pytest.raises(ValueError, match="NaN"):
         plain(torch.full((1, 4, 4, 3), float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("cls", "local", "tagger"),
+    [
+        ((1, 1, 8), (1, 16, 9), None),
+        ((1, 2, 8), (1, 16, 8), None),
+        ((1, 8), (1, 16, 8), None),
+        ((2, 1, 8), (1, 16, 8), None),
+        ((1, 1, 8), (1, 16, 8), (2, 4, 3)),
+    ],
+)
+def test_tokens_of_shapes_that_do_not_belong_together_are_refused(cls, local, tagger):
+    tagger = None if tagger is None else torch.zeros(tagger)
+    with pytest.raises(ValueError, match=r"^tokens: their shapes are .* Connect Encode Reference\.$"):
+        ReferenceTokens(torch.zeros(cls), torch.zeros(local), tagger)
