@@ -1,6 +1,5 @@
 """What every test may use: the goldens, files made of their weights, and the measure of agreement with them."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,13 +7,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the models are tiny: more threa
 
 import pytest
 import torch
+from golden_v1 import GoldenV1, read_golden_v1
 from hypothesis import HealthCheck, settings
-from safetensors.torch import load_file, save_file
+from real_host import (  # noqa: F401 (fixtures of every folder that needs the real ComfyUI)
+    core_node,
+    host,
+    input_dir,
+    load_module,
+    models_dir,
+    node,
+    pack,
+    run_prompt,
+    small_config,
+    tiny_checkpoint,
+    tiny_clip,
+)
+from safetensors.torch import save_file
 from weights import state_dict
 
 ROOT = Path(__file__).parents[1]
-GOLDEN_CONFIG = json.loads((ROOT / "tests" / "golden" / "tiny.json").read_text())["config"]
-CLIP_PREFIX = "clip."
+GOLDENS = ROOT / "tests" / "golden"
 
 torch.set_num_threads(1)
 
@@ -29,60 +41,53 @@ class _NoTestPackage:
         return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
 
 
+def pytest_addoption(parser):
+    parser.addoption("--goldens", type=Path, default=GOLDENS, help="folder with the goldens of the versions")
+
+
 def pytest_configure(config):
     config.pluginmanager.register(_NoTestPackage())
 
 
 @pytest.fixture(scope="session")
-def golden() -> dict[str, torch.Tensor]:
-    """Inputs and outputs of the published implementation on the small v1 model."""
-    return load_file(ROOT / "tests" / "golden" / "tiny.safetensors")
+def goldens(request) -> Path:
+    """The folder with the goldens that tests/versions compares with: those of any widths, inputs and seeds do."""
+    return request.config.getoption("goldens").resolve()
 
 
 @pytest.fixture(scope="session")
-def golden_texts() -> list[str]:
-    return json.loads((ROOT / "tests" / "golden" / "tiny.json").read_text())["texts"]
+def golden() -> GoldenV1:
+    """The small v1 model that tests of behavior use, whatever `--goldens` says."""
+    return read_golden_v1(GOLDENS)
 
 
 @pytest.fixture(scope="session")
-def golden_state_dict() -> dict[str, torch.Tensor]:
-    """The small v1 model's checkpoint, in published keys (UNet and sketch encoder, no VAE)."""
-    return {key: value for key, value in state_dict("tiny").items() if not key.startswith(CLIP_PREFIX)}
+def golden_texts(golden) -> list[str]:
+    return golden.texts
 
 
 @pytest.fixture(scope="session")
-def golden_clip_state_dict() -> dict[str, torch.Tensor]:
+def golden_state_dict(golden) -> dict[str, torch.Tensor]:
+    """Its checkpoint, in published keys (UNet and sketch encoder, no VAE)."""
+    return golden.checkpoint
+
+
+@pytest.fixture(scope="session")
+def golden_clip_state_dict(golden) -> dict[str, torch.Tensor]:
     """The small CLIP that goes with it, in open_clip's keys."""
-    return {
-        key.removeprefix(CLIP_PREFIX): value for key, value in state_dict("tiny").items() if key.startswith(CLIP_PREFIX)
-    }
+    return golden.clip
 
 
 @pytest.fixture(scope="session")
-def golden_config_metadata() -> dict[str, str]:
+def golden_config_metadata(golden) -> dict[str, str]:
     """safetensors metadata for what the shapes of the small model cannot tell."""
-    return {"colorize_diffusion_config": json.dumps({"num_head_channels": GOLDEN_CONFIG["hd"]})}
+    return golden.metadata
 
 
 @pytest.fixture(scope="session")
-def golden_clip_metadata(golden_clip_state_dict) -> dict[str, str]:
-    """safetensors metadata of the small CLIP: its open_clip `model_cfg`."""
-    shape = GOLDEN_CONFIG["clip"]
-    width, layers, head = shape["width"], shape["layers"], shape["head"]
-    vocabulary = golden_clip_state_dict["token_embedding.weight"].shape[0]
-    patch = golden_clip_state_dict["visual.conv1.weight"].shape[-1]
-    model = {
-        "embed_dim": GOLDEN_CONFIG["ctx"],
-        "vision_cfg": {"image_size": 224, "layers": layers, "width": width, "head_width": head, "patch_size": patch},
-        "text_cfg": {
-            "context_length": 77,
-            "vocab_size": vocabulary,
-            "width": width,
-            "heads": width // head,
-            "layers": layers,
-        },
-    }
-    return {"open_clip_config": json.dumps(model)}
+def golden_clip_metadata(golden) -> dict[str, str]:
+    """safetensors metadata of the small CLIP."""
+    return golden.clip_metadata
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +101,7 @@ def golden_checkpoint(tmp_path_factory, golden_state_dict, golden_config_metadat
 @pytest.fixture(scope="session")
 def tiny_vae_state_dict() -> dict[str, torch.Tensor]:
     """A small autoencoder with random weights, as a checkpoint holds it."""
-    return {f"first_stage_model.{key}": value for key, value in state_dict("tiny_vae").items()}
+    return {f"first_stage_model.{key}": value for key, value in state_dict(GOLDENS / "tiny_vae.json").items()}
 
 
 @pytest.fixture(scope="session")

@@ -101,60 +101,6 @@ def differ(a, b):
     return not torch.allclose(a, b, atol=1e-2)
 
 
-# The published implementation
-
-
-@pytest.fixture
-def eps():
-    """`eps(guider, x, sigma)`: what the guided model predicts for `x` at that noise level, as a raw eps."""
-
-    def run(guider, x, sigma):
-        import comfy.samplers
-
-        noisy = x * (1 + sigma**2) ** 0.5
-
-        def one_pass(network, noise, sigmas, extra_args, callback, disable):
-            return (noisy - network(noisy, sigma.expand(len(x)), **extra_args)) / sigma
-
-        latent = torch.zeros_like(x)
-        out = guider.sample(latent, latent, comfy.samplers.KSAMPLER(one_pass), sigma[None], seed=5)
-        return guider.model_patcher.model.process_latent_in(out)
-
-    return run
-
-
-@pytest.mark.parametrize(("fidelity", "control"), [(0.3, 0.7), (0.5, 0.0)])
-@pytest.mark.parametrize("rows", ["one conditioning", "two conditionings"])
-def test_injection(
-    pack, model, inject, condition, core_node, eps, passes, golden, assert_golden, fidelity, control, rows
-):
-    """Row 0 has the reference and row 1 has not, as two rows of one conditioning or in two of them."""
-    injected, expected = golden["injected_latent"], golden[f"eps.injection_f{fidelity}_ctl{control}"]
-    sigma = model.get_model_object("model_sampling").sigma(golden["t"][0])
-    noise = pack.colorize_core.host.injection.make_noise(injected, seed=5)
-    latent = injected * (1 + sigma**2) ** 0.5 - sigma * noise  # such that noised, it is the published one
-    patched = inject(
-        vae=GivenVAE(model.model.process_latent_out(latent)),
-        sketch=pack.colorize_core.sketch.Sketch(golden["injected_sketch"]),
-        style_fidelity=fidelity,
-        sketch_fidelity=control,
-    )
-    context = golden["context"]
-    if rows == "one conditioning":
-        tokens = torch.cat([context, torch.zeros_like(context)])
-        positive = condition(tokens, golden["sketch"])[0]
-        actual = eps(core_node("BasicGuider")(model=patched, conditioning=positive)[0], golden["x"], sigma)
-    else:
-        guiders = [
-            core_node("BasicGuider")(model=patched, conditioning=conditioning)[0]
-            for conditioning in condition(context, golden["sketch"])[:2]
-        ]
-        actual = torch.cat([eps(guider, golden["x"], sigma)[i : i + 1] for i, guider in enumerate(guiders)])
-    assert_golden(passes[0], injected)
-    assert_golden(actual, expected)
-    assert differ(golden["eps"], expected)
-
-
 # Guidance
 
 

@@ -4,7 +4,6 @@ import torch
 from PIL import Image
 
 DEFAULTS = {"threshold_0": 0.5, "threshold_1": 0.55, "threshold_2": 0.65, "threshold_3": 0.95}
-LOW = {"threshold_0": 0.2, "threshold_1": 0.4, "threshold_2": 0.6, "threshold_3": 0.8}
 
 
 @pytest.fixture(scope="module")
@@ -49,34 +48,6 @@ def text_heatmap(node, clip):
         return node("TextHeatmap").execute(tokens=tokens, clip=clip, image=image, text=text, **inputs).result
 
     return run
-
-
-def together(tokens) -> torch.Tensor:
-    return torch.cat([tokens.cls, tokens.local], dim=1)
-
-
-class TestAgainstThePublishedImplementation:
-    @pytest.mark.parametrize("case", ["anchor", "anchor_enhance", "no_anchor", "no_anchor_enhance"])
-    def test_global(self, golden, assert_golden, tokens, texts, global_text, case):
-        anchor = "" if "no_anchor" in case else texts[1]
-        edited = global_text(tokens, texts[0], anchor=anchor, scale=6.0, enhance="enhance" in case)
-        assert_golden(edited.cls, golden[f"global.{case}"])
-        assert torch.equal(edited.local, tokens.local)
-
-    @pytest.mark.parametrize("case", ["anchor", "anchor_enhance", "no_anchor"])
-    def test_local(self, golden, assert_golden, tokens, texts, local_text, case):
-        anchor = "" if case == "no_anchor" else texts[1]
-        out = local_text(tokens, texts[0], anchor=anchor, control=texts[1], enhance="enhance" in case)
-        assert_golden(together(out.result[0]), golden[f"local.{case}"])
-
-    def test_two_global_nodes_in_a_row_are_a_sequence(self, golden, assert_golden, tokens, texts, global_text):
-        first = global_text(tokens, texts[0], anchor=texts[1], scale=6.0, enhance=True)
-        assert_golden(global_text(first, texts[3], scale=4.0).cls, golden["global.sequence"])
-
-    def test_two_local_nodes_in_a_row_are_a_sequence(self, golden, assert_golden, tokens, texts, local_text):
-        first = local_text(tokens, texts[0], anchor=texts[1], control=texts[1]).result[0]
-        second = local_text(first, texts[3], control=texts[2], scale=5.0, enhance=True, **LOW).result[0]
-        assert_golden(together(second), golden["local.sequence"])
 
 
 class TestLocalText:

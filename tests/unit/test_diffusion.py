@@ -13,11 +13,6 @@ def pair() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(3, 4, 2, 2, generator=generator), torch.randn(3, 4, 2, 2, generator=generator)
 
 
-def test_the_schedule_is_the_published_one(golden):
-    alphas = cumulative_alphas()
-    assert alphas.shape == (STEPS,) and (alphas - golden["alphas_cumprod"]).abs().max() < 1e-6
-
-
 def test_a_latent_is_noised_by_the_square_roots_of_its_own_timestep(pair):
     latent, noise = pair
     alphas = cumulative_alphas()

@@ -26,12 +26,6 @@ def test_it_is_the_published_formula_at_any_two_guidances(g_r, g_s):
     torch.testing.assert_close(ordinary(e, e_r, e_s, g_r, g_s), published(e, e_r, e_s, g_r, g_s))
 
 
-@pytest.mark.parametrize(("guidances", "name"), [((5, 1), "reference"), ((1, 1.5), "sketch"), ((5, 1.5), "dual")])
-def test_goldens(golden, assert_golden, guidances, name):
-    out = ordinary(golden["eps"], golden["eps.no_reference"], golden["eps.no_sketch"], *guidances)
-    assert_golden(out, golden[f"cfg.{name}"])
-
-
 def test_a_guidance_that_is_off_takes_no_share():
     assert effective_guidance(4, 1) == (4, 1)
     assert effective_guidance(1, 4) == (4, 0)

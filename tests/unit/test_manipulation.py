@@ -43,47 +43,6 @@ def weights_for(local: torch.Tensor, control: torch.Tensor, thresholds=DEFAULT) 
     return position_weights(positions(correlation(local, control)), thresholds)
 
 
-class TestAgainstThePublishedImplementation:
-    @pytest.fixture
-    def texts(self, golden):
-        return golden["text.clip_skip_1"][:, 0]
-
-    @pytest.fixture
-    def cls(self, golden):
-        return golden["tokens.full"][:, :1]
-
-    @pytest.fixture
-    def local(self, golden):
-        return golden["tokens.full"][:, 1:]
-
-    @pytest.mark.parametrize("scale", [-2.0, 3.0])
-    def test_weights(self, golden, assert_golden, scale):
-        position = positions(golden["pwm.in"][..., 0])
-        weights = position_weights(position, checked_thresholds((0.3, 0.45, 0.6, 0.9)))
-        assert_golden(scale * weights[..., None], golden[f"pwm.dscale{scale}"])
-
-    @pytest.mark.parametrize("case", ["anchor", "anchor_enhance", "no_anchor", "no_anchor_enhance"])
-    def test_global(self, golden, assert_golden, cls, texts, case):
-        anchor = None if "no_anchor" in case else texts[1]
-        assert_golden(manipulate_global(cls, texts[0], anchor, 6.0, "enhance" in case), golden[f"global.{case}"])
-
-    @pytest.mark.parametrize("case", ["anchor", "anchor_enhance", "no_anchor"])
-    def test_local(self, golden, assert_golden, cls, local, texts, case):
-        anchor = None if case == "no_anchor" else texts[1]
-        edited = manipulate_local(cls, local, weights_for(local, texts[1]), texts[0], anchor, 8.0, "enhance" in case)
-        assert_golden(torch.cat([cls, edited], dim=1), golden[f"local.{case}"])
-
-    def test_a_global_sequence(self, golden, assert_golden, cls, texts):
-        first = manipulate_global(cls, texts[0], texts[1], 6.0, enhance=True)
-        assert_golden(manipulate_global(first, texts[3], None, 4.0), golden["global.sequence"])
-
-    def test_a_local_sequence(self, golden, assert_golden, cls, local, texts):
-        first = manipulate_local(cls, local, weights_for(local, texts[1]), texts[0], texts[1], 8.0)
-        weights = weights_for(first, texts[2], checked_thresholds((0.2, 0.4, 0.6, 0.8)))
-        second = manipulate_local(cls, first, weights, texts[3], None, 5.0, enhance=True)
-        assert_golden(torch.cat([cls, second], dim=1), golden["local.sequence"])
-
-
 class TestGlobal:
     @given(seeds, scales)
     @settings(max_examples=30, deadline=None)

@@ -1,24 +1,11 @@
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from colorize_core.tokens import ReferenceTokens, preprocess
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "tiny.safetensors"
-CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 
 
 def plain(image: torch.Tensor, size: int = 14) -> torch.Tensor:
     return preprocess(image, size, mean=[0.0] * 3, std=[1.0] * 3)
-
-
-def test_preprocessing_agrees_with_the_published_one():
-    golden = load_file(GOLDEN)
-    image = (golden["reference"].movedim(1, -1) + 1) / 2
-    expected = golden["reference.preprocessed"]
-    assert (preprocess(image, 224, CLIP_MEAN, CLIP_STD) - expected).abs().max() / expected.abs().mean() < 1e-4
 
 
 def test_overshoot_of_the_resampling_is_kept():

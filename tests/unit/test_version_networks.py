@@ -1,7 +1,7 @@
 """What v1.5 and v2 add to the denoiser, against what the published implementation gave."""
 
 import json
-from pathlib import Path
+import re
 
 import pytest
 import torch
@@ -12,8 +12,6 @@ from colorize_core.networks.cluster_transformer import ClusterTransformer
 from colorize_core.networks.embeddings import ThresholdEmbedder, sinusoidal, size_embedding
 from colorize_core.networks.feature_modules import StyleModule, WarpModule, input_widths, output_widths
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-
 
 @pytest.fixture(autouse=True)
 def _no_grad():
@@ -21,19 +19,31 @@ def _no_grad():
         yield
 
 
-def read(name: str) -> tuple[dict, dict]:
-    """Configuration and tensors of a golden."""
-    return json.loads((GOLDEN / f"{name}.json").read_text())["config"], load_file(GOLDEN / f"{name}.safetensors")
+@pytest.fixture
+def read(goldens):
+    """`read(name)`: configuration and tensors of a golden."""
+
+    def load(name: str) -> tuple[dict, dict]:
+        config = json.loads((goldens / f"{name}.json").read_text())["config"]
+        return config, load_file(goldens / f"{name}.safetensors")
+
+    return load
 
 
-def with_weights(network, name: str, prefix: str):
-    weights = state_dict(name).items()
-    network.load_state_dict({key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)})
-    return network
+@pytest.fixture
+def with_weights(goldens):
+    """`with_weights(network, name, prefix)`: the network with a golden's weights of that prefix."""
+
+    def load(network, name: str, prefix: str):
+        weights = state_dict(goldens / f"{name}.json").items()
+        network.load_state_dict({key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)})
+        return network
+
+    return load
 
 
 @pytest.mark.parametrize("name", ["tiny_v15", "tiny_v15_extra"])
-def test_thresholds_are_embedded_as_published(name, assert_golden):
+def test_thresholds_are_embedded_as_published(name, read, with_weights, assert_golden):
     config, golden = read(name)
     embedder = with_weights(ThresholdEmbedder(config["ctx"]), name, "thresh_embedder.")
     names = [key for key in golden if key.startswith("threshold_embedding.")]
@@ -43,25 +53,23 @@ def test_thresholds_are_embedded_as_published(name, assert_golden):
         assert_golden(embedder(torch.tensor([threshold])), golden[key])
 
 
-def test_the_cluster_transformer_gathers_the_published_background(assert_golden):
+def test_the_cluster_transformer_gathers_the_published_background(read, with_weights, assert_golden):
     config, golden = read("tiny_v15")
     network = ClusterTransformer(config["ctx"], queries=config["n"], depth=config["ct_layers"])
     with_weights(network, "tiny_v15", "transformer.")
-    clustered = network(golden["background_tokens"] + golden["threshold_embedding.reference0.5"])
-    assert_golden(clustered, golden["background_clustered"])
+    (name,) = [key for key in golden if key.startswith("threshold_embedding.reference")]
+    assert_golden(network(golden["background_tokens"] + golden[name]), golden["background_clustered"])
 
 
-@pytest.mark.parametrize(
-    ("file", "key", "size"),
-    [
-        ("tiny_v2", "size_embedding.large_900x700", (900, 700)),
-        ("tiny_v2", "size_embedding.small_90x70", (90, 70)),
-        ("tiny_v2_extra", "bg_encoder.size.background_picture", None),
-    ],
-)
-def test_sizes_are_embedded_as_published(file, key, size, assert_golden):
-    config, golden = read(file)
-    assert_golden(size_embedding(size or config["bghw"], config["hw"]), golden[key])
+def test_sizes_are_embedded_as_published(read, assert_golden):
+    config, golden = read("tiny_v2")
+    sizes = {key: re.fullmatch(r"size_embedding\.[a-z]+_(\d+)x(\d+)", key) for key in golden}
+    assert sum(map(bool, sizes.values())) == 2
+    for key, size in sizes.items():
+        if size:
+            assert_golden(size_embedding(tuple(map(int, size.groups())), config["hw"]), golden[key])
+    config, golden = read("tiny_v2_extra")
+    assert_golden(size_embedding(config["bghw"], config["hw"]), golden["bg_encoder.size.background_picture"])
 
 
 def test_one_short_side_makes_a_picture_count_as_enlarged():
@@ -90,10 +98,12 @@ def test_a_warped_skip_follows_the_features_whatever_their_order():
     assert not torch.allclose(module(skip, 2 * features), warped, atol=1e-3)
 
 
-def test_block_widths_are_those_of_the_golden_denoiser():
-    config, _ = read("tiny_v2")
-    shapes = json.loads((GOLDEN / "tiny_v2.json").read_text())["weights"]
+def test_block_widths_are_those_of_the_golden_denoiser(goldens):
+    described = json.loads((goldens / "tiny_v2.json").read_text())
+    config, shapes = described["config"], described["weights"]
     levels = config["mc"], config["mult"], [2] * len(config["mult"])
     warp, style = (f"model.diffusion_model.{kind}_modules" for kind in ("warp", "style"))
-    assert input_widths(*levels)[::-1] == [shapes[f"{warp}.{i}.norm1.weight"][0] for i in range(12)]
-    assert output_widths(*levels) == [shapes[f"{style}.{i}.0.weight"][0] // 2 for i in range(12)]
+    assert input_widths(*levels)[::-1] == [
+        shapes[f"{warp}.{i}.norm1.weight"][0] for i in range(3 * len(config["mult"]))
+    ]
+    assert output_widths(*levels) == [shapes[f"{style}.{i}.0.weight"][0] // 2 for i in range(3 * len(config["mult"]))]
