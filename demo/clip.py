@@ -2,8 +2,11 @@
 
 A picture's tokens are regressed to a calibrated correlation with each phrase (PRESENT where it holds, 0 where it does
 not), besides the contrastive loss on captions. The local tokens need the masks: a tower this small does not learn
-regions from captions alone.
+regions from captions alone. And since most things have no word, a readout that only training has finds the colors of
+a patch in its token.
 """
+
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -12,11 +15,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP
+from safetensors.torch import load_file
+from torch import nn
 
 from colorize_core.tokens import preprocess
 
-from .data import DrawnPictures
-from .figures import COLORS, REGIONS
+from .data import images
+from .mixture import MixedPictures
+from .vae import opponent
+from .words import MORE_REGIONS, NOUN_COLORS, REGION_OF_NOUN
 
 CLIP_CONFIG = {
     "embed_dim": 64,
@@ -27,10 +34,10 @@ GRID = 16
 CLIP_BATCH = 96
 CLIP_TOKENS = 48  # of the 256 local ones, drawn anew each step: cheaper, and an augmentation
 PRESENT = 8.0  # the correlation of a token with a phrase that holds
+QUARTERS = 2  # along each side of a patch: the colors of so many parts can be read out of its token
 
-REGION_OF_NOUN = {r: r for r in REGIONS if r != "bottom"} | {"skirt": "bottom", "trousers": "bottom"}
-PHRASES = [(None, noun) for noun in REGION_OF_NOUN]
-PHRASES += [(color, noun) for noun, region in REGION_OF_NOUN.items() for color in COLORS[region]]
+PHRASES = [(None, noun) for noun in NOUN_COLORS]
+PHRASES += [(color, noun) for noun, colors in NOUN_COLORS.items() for color in colors]
 PHRASE_INDEX = {phrase: i for i, phrase in enumerate(PHRASES)}
 OPENINGS = ("", "", "a ", "the ", "the girl's ", "girl with ", "a picture of ")
 CAPTION_FORMS = (("", ", "), ("a girl with ", ", "), ("a girl with ", " and "))  # how it opens, what joins its parts
@@ -44,13 +51,30 @@ def build_clip() -> CLIP:
     return model
 
 
+def load_towers(towers: CLIP, path: Path) -> None:
+    """Takes the weights of a demo CLIP's file; it has vectors for its own words alone, and other words keep theirs."""
+    weights = load_file(path)
+    embedding = towers.token_embedding.weight.detach().clone()
+    embedding[weights.pop("token_embedding.ids")] = weights["token_embedding.weight"].float()
+    towers.load_state_dict(weights | {"token_embedding.weight": embedding})
+
+
+class ReadableClip(nn.Module):
+    """The towers, and the readout that training adds to them: of a local token, its patch's colors."""
+
+    def __init__(self):
+        super().__init__()
+        self.towers = build_clip()
+        self.readout = nn.Linear(CLIP_CONFIG["embed_dim"], 3 * QUARTERS**2)
+
+
 def text_of(phrase: tuple[str | None, str]) -> str:
     return " ".join(word for word in phrase if word)
 
 
 def random_caption(words: dict[str, str], rng: np.random.Generator) -> tuple[str, np.ndarray]:
-    """A sentence on some of what a picture shows, and which phrases it speaks of [P]."""
-    nouns = rng.permutation(list(words))[: rng.integers(1, len(words) + 1)]
+    """A sentence on some of what a picture shows, and which phrases it speaks of [P]; on nothing where no word is."""
+    nouns = rng.permutation(list(words))[: rng.integers(min(1, len(words)), len(words) + 1)]
     phrases = [(words[noun], str(noun)) for noun in nouns]
     opening, joint = CAPTION_FORMS[rng.integers(len(CAPTION_FORMS))]
     return opening + joint.join(text_of(p) for p in phrases), phrase_vector(phrases)
@@ -66,15 +90,21 @@ def phrase_vector(phrases: list[tuple[str, str]]) -> np.ndarray:
 
 def region_phrases(words: dict[str, str]) -> np.ndarray:
     """Which phrases hold in each region [R,P]."""
-    vectors = np.zeros((len(REGIONS), len(PHRASES)), np.float32)
+    vectors = np.zeros((len(MORE_REGIONS), len(PHRASES)), np.float32)
+    order = list(MORE_REGIONS)
     for noun, adjective in words.items():
-        vectors[REGIONS[REGION_OF_NOUN[noun]]] = phrase_vector([(adjective, noun)])
+        vectors[order.index(REGION_OF_NOUN[noun])] = phrase_vector([(adjective, noun)])
     return vectors
+
+
+def known_phrases(nouns: list[str]) -> np.ndarray:
+    """1 for each phrase [P] on one of `nouns`, 0 for those on what a picture's words would not tell."""
+    return np.array([noun in nouns for _, noun in PHRASES], np.float32)
 
 
 def region_shares(regions: np.ndarray) -> torch.Tensor:
     """How much of each patch belongs to each region: [B,H,W] -> [B,GRID*GRID,R]."""
-    masks = torch.from_numpy(np.stack([regions == r for r in REGIONS.values()], 1).astype(np.float32))
+    masks = torch.from_numpy(np.stack([regions == r for r in MORE_REGIONS.values()], 1).astype(np.float32))
     return rearrange(F.adaptive_avg_pool2d(masks, GRID), "b r h w -> b (h w) r")
 
 
@@ -132,9 +162,19 @@ def other_colors() -> torch.Tensor:
                          for a in PHRASES])  # fmt: skip
 
 
-def clip_loss(model: CLIP, pictures: DrawnPictures, rng: np.random.Generator) -> torch.Tensor:
-    device = model.text_projection.device
-    picks = rng.integers(len(pictures), size=CLIP_BATCH)
+def patch_colors(color: np.ndarray) -> torch.Tensor:
+    """Opponent colors of each patch's quarters: uint8 [B,H,W,3] -> [B,GRID*GRID,3*QUARTERS**2]."""
+    means = F.adaptive_avg_pool2d(opponent(images(color)), GRID * QUARTERS)
+    return rearrange(means, "b c (h y) (w x) -> b (h w) (c y x)", h=GRID, w=GRID)
+
+
+def clip_loss(
+    model: ReadableClip, pictures: MixedPictures, rng: np.random.Generator, batch: int = CLIP_BATCH
+) -> torch.Tensor:
+    """What is known of a batch: its phrases in the whole and in each patch, its captions, its patches' colors."""
+    towers = model.towers
+    device = towers.text_projection.device
+    picks = rng.integers(len(pictures), size=batch)
     color, regions = pictures.color[picks], pictures.regions[picks]
     if rng.random() < 0.5:
         color, regions = color[:, :, ::-1], regions[:, :, ::-1]
@@ -143,22 +183,27 @@ def clip_loss(model: CLIP, pictures: DrawnPictures, rng: np.random.Generator) ->
     spoken = torch.from_numpy(np.stack(spoken)).to(device)
     present = torch.from_numpy(np.stack([phrase_vector([(a, n) for n, a in w.items()]) for w in words])).to(device)
     by_region = torch.from_numpy(np.stack([region_phrases(w) for w in words])).to(device)
-    chosen = torch.rand(CLIP_BATCH, GRID * GRID, device=device).argsort(1)[:, :CLIP_TOKENS]
+    known = torch.from_numpy(np.stack([known_phrases(pictures.known[i]) for i in picks])).to(device)
+    chosen = torch.rand(batch, GRID * GRID, device=device).argsort(1)[:, :CLIP_TOKENS]
 
-    tokens = image_tokens(model, color, chosen)
-    blocks = len(model.transformer.resblocks) - int(rng.integers(2))  # one block early must work as well
+    tokens = image_tokens(towers, color, chosen)
+    blocks = len(towers.transformer.resblocks) - int(rng.integers(2))  # one block early must work as well
     opening = OPENINGS[rng.integers(len(OPENINGS))]
-    texts = text_features(model, [*captions, *(opening + text_of(p) for p in PHRASES)], blocks)
-    captions, phrases = texts[:CLIP_BATCH], texts[CLIP_BATCH:]
+    texts = text_features(towers, [*captions, *(opening + text_of(p) for p in PHRASES)], blocks)
+    captions, phrases = texts[:batch], texts[batch:]
 
-    scale = model.logit_scale.exp().clamp(max=50)
+    scale = towers.logit_scale.exp().clamp(max=50)
     matches = ((present @ spoken.T) == spoken.sum(1)).float()
     contrast = contrastive_loss(scale * F.normalize(tokens[:, 0], dim=-1) @ captions.T, matches)
 
     shares = region_shares(regions).to(device).take_along_dim(chosen[..., None], dim=1)
     target = ((shares / 0.5).clamp(max=1) @ by_region).clamp(max=1)
-    local = ((tokens[:, 1:] @ phrases.T / PRESENT - target).square() * (1 + 8 * target)).sum(-1).mean()
-    whole = ((tokens[:, 0] @ phrases.T / PRESENT - present).square() * (1 + 4 * present)).sum(-1).mean()
+    off = (tokens[:, 1:] @ phrases.T / PRESENT - target).square() * (1 + 8 * target)
+    local = (off * known[:, None]).sum(-1).mean()
+    off = (tokens[:, 0] @ phrases.T / PRESENT - present).square() * (1 + 4 * present)
+    whole = (off * known).sum(-1).mean()
+    seen = patch_colors(color).to(device).take_along_dim(chosen[..., None], dim=1)
+    colors = (model.readout(tokens[:, 1:]) - seen).square().sum(-1).mean()
     other = other_colors().to(device)
     apart = ((phrases @ phrases.T) * other).square().sum() / other.sum()
-    return 0.3 * contrast + local + whole + 3 * apart
+    return 0.3 * contrast + local + whole + colors + 3 * apart

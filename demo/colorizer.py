@@ -18,6 +18,7 @@ from .clip import PHRASE_INDEX
 from .data import DrawnPictures, as_sketch
 from .edits import edit_local
 from .figures import BOTTOM, BOTTOMS
+from .mixture import KIND_SHARES, MixedPictures
 
 DEMO_CONFIG = v1_config("v", model_channels=32, channel_mult=(1, 2, 2, 2), context_dim=64, num_head_channels=16)
 DEMO_STRATEGY = Strategy(drop_rate=0.15, noisy_rate=0.1, sketch_drop_rate=0.05, offset_noise=0.05)
@@ -52,7 +53,7 @@ class EncodedPictures:
     weight: np.ndarray
 
 
-def chances(pictures: DrawnPictures) -> np.ndarray:
+def chances(pictures: DrawnPictures | MixedPictures) -> np.ndarray:
     """[N]: whole figures whose reference is one as well are rare, and alone teach where the colors of legs are.
 
     Hardest are those whose reference shows little of its legs.
@@ -63,6 +64,16 @@ def chances(pictures: DrawnPictures) -> np.ndarray:
     weight = np.where(legs < LITTLE, LITTLE_LEGS, WHOLE_FIGURES)
     weight[~(whole & whole[partner])] = 1.0
     return weight / weight.sum()
+
+
+def mixed_chances(pictures: MixedPictures) -> np.ndarray:
+    """[N]: own figures, in their `chances`, are drawn as often as KIND_SHARES says; all others alike."""
+    own = np.array([name == "own" for name in pictures.names])
+    chance = np.where(own, chances(pictures), 1.0)
+    for kind, share in ((own, KIND_SHARES["own"]), (~own, 1 - KIND_SHARES["own"])):
+        if kind.any():
+            chance[kind] *= share / chance[kind].sum()
+    return chance / chance.sum()
 
 
 def changes(words: list[dict[str, str]], recolored: list[dict[str, str]]) -> np.ndarray:

@@ -1,117 +1,173 @@
-"""The stages of the demo training, in order; each reads what the ones before it left in `folder`."""
+"""The stages of the demo training, in order; each reads what the ones before it left in the run's folder."""
 
 import functools
 import hashlib
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 from colorize_core.checkpoint.keys import VAE_PREFIX
 from colorize_core.files import atomic_write
-from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet
+from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet, load_start
 from colorize_core.training.export import save_checkpoint, save_weights
 from colorize_core.training.trainer import TrainingSettings, train
 
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
 from . import vae
-from .data import DrawnPictures, area_weights, cached_pairs, draw_pairs, images
+from .art.sources import Sources, installed_sources
+from .data import area_weights, images
+from .mixture import MixedPictures, mixed_pictures
 
 DRAWING_SEED = 1
-DRAWN_PAIRS = {64: 10000, 128: 10000, 192: 2000, 256: 3000}  # by the side of the picture in pixels
-AUTOENCODER_STEPS = 6000
-AUTOENCODER_SIZES = (64, 128, 64, 256)  # in turn
-CLIP_STEPS = 1400
-SMALL_STEPS, SMALL_BATCH = 1000, 64  # at 64 pixels, the colorizer's first part
-MIXED_STEPS = 17500
-MIXED = ((64, 64, 0.1), (128, 16, 0.5), (192, 7, 0.1), (256, 4, 0.3))  # its second: side, batch, how often
+DRAWN_PAIRS = {128: 12000, 256: 5000, 384: 1500}  # how many are drawn, by the side of the picture in pixels
+AUTOENCODER_STEPS, AUTOENCODER_RATE = 8000, 2e-3
+AUTOENCODER_SIZES = (128, 256)  # in turn
+CLIP_STEPS, CLIP_RATE = 3000, 1.2e-3
+COLORIZER_STEPS, COLORIZER_RATE = 18000, 1.5e-3
+FIRST_STEPS = 1000  # the colorizer's, at the smallest size: where to look for which color carries over
+COLORIZER_SIZES = ((128, 16, 0.6), (256, 4, 0.32), (384, 2, 0.08))  # after them: side, batch, how often
+WARMUP = 100  # steps
+STARTED_RATE = 0.5  # of the rates, where a part goes on from a file's weights
+GPU_BATCH = 4  # times as large
+CHUNK = 32  # pictures that are encoded at once
 
 DEMO = Path("demo")
-EXAMPLE_SEED, EXAMPLE_SIZE = 2, 512  # of the drawing and the reference that come with the model
-MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on drawn figures alone: it colors nothing else."
+CHECKPOINT_FILE, CLIP_FILE = "colorize-demo.safetensors", "clip-demo.safetensors"
+MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on vector drawings of figures and things (demo/NOTICE)."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
 
 StepLoss = Callable[[nn.Module, np.random.Generator, int], torch.Tensor]
 
 
-def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_rate: float, folder: Path) -> nn.Module:
+@dataclass(frozen=True)
+class DemoRun:
+    """A training: where its unfinished work and the packages are, and how much of it is done.
+
+    `share`: of the steps and pictures of the whole training, up to 1; a run can go on with a larger one.
+    `start`: the folder of a model to go on from, None to start from nothing. `workers`: processes that draw.
+    """
+
+    folder: Path
+    packages: Path
+    share: float = 1.0
+    start: Path | None = None
+    workers: int = 1
+
+    def of(self, whole: int) -> int:
+        """The run's share of a number, enough to warm up and fall."""
+        return max(2 * WARMUP, round(self.share * whole))
+
+
+def on_gpu() -> bool:
+    return torch.cuda.is_available()
+
+
+def enlarged(batch: int) -> int:
+    return batch * GPU_BATCH if on_gpu() else batch
+
+
+def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_rate: float, run: DemoRun) -> nn.Module:
     """`model` after `steps` of `loss(model, rng, step)`; what a step draws depends on its number alone."""
     settings = TrainingSettings(
-        steps=steps,
-        learning_rate=peak_rate,
-        warmup_steps=100,
+        steps=run.of(steps),
+        learning_rate=peak_rate * (STARTED_RATE if run.start else 1),
+        warmup_steps=WARMUP,
         schedule="warmup_stable_decay",
+        mixed_precision="bf16" if on_gpu() else "no",
         ema=0.998,
         betas=(0.9, 0.99),
         save_every=100,
         seed=DRAWING_SEED,
     )
+    if on_gpu():
+        model.compile(dynamic=False)
 
     def loss_of(model: nn.Module, step: int) -> torch.Tensor:
         return loss(model, np.random.default_rng((DRAWING_SEED, step)), step)
 
-    return train(model, itertools.count, loss_of, settings, folder / name)
-
-
-def autoencoder(folder: Path) -> nn.Module:
-    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
-        size = AUTOENCODER_SIZES[step % len(AUTOENCODER_SIZES)]
-        return vae.autoencoder_loss(model, *vae.autoencoder_batch(pictures(folder, size), rng))
-
-    return trained_part("autoencoder", build_autoencoder(vae.DDCONFIG), loss, AUTOENCODER_STEPS, 2e-3, folder)
-
-
-def clip(folder: Path) -> nn.Module:
-    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
-        return tiny_clip.clip_loss(model, pictures(folder, 256 if step % 4 == 3 else 128), rng)
-
-    return trained_part("clip", tiny_clip.build_clip(), loss, CLIP_STEPS, 1.2e-3, folder)
-
-
-def colorizer(folder: Path) -> nn.Module:
-    data = {size: encoded_pictures(folder, size) for size in DRAWN_PAIRS}
-
-    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
-        size, batch = (64, SMALL_BATCH) if step < SMALL_STEPS else mixed(rng)
-        return tiny_colorizer.figures_loss(model, data[size], batch, rng)
-
-    model = Colorizer(build_unet(tiny_colorizer.DEMO_CONFIG))
-    return trained_part("colorizer", model, loss, SMALL_STEPS + MIXED_STEPS, 1.5e-3, folder).unet
-
-
-def mixed(rng: np.random.Generator) -> tuple[int, int]:
-    """Size and batch of a step of the colorizer's second part."""
-    size, batch, _ = MIXED[rng.choice(len(MIXED), p=[share for *_, share in MIXED])]
-    return size, batch
+    return train(model, itertools.count, loss_of, settings, run.folder / name)
 
 
 @functools.cache
-def pictures(folder: Path, size: int) -> DrawnPictures:
-    return cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, size)
+def sources(run: DemoRun) -> Sources:
+    return installed_sources(run.packages)
 
 
-def encoded_pictures(folder: Path, size: int) -> tiny_colorizer.EncodedPictures:
-    """The pictures of a size as latents and tokens; CLIP sees the smallest at twice their size."""
-    drawn = pictures(folder, size)
-    large = cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, max(size, 128))
-    recolored = cached_pairs(DRAWN_PAIRS[size], DRAWING_SEED, folder, size, recolor=True)
-    towers = clip(folder)
-    of = f"{size}-{DRAWN_PAIRS[size]}-{DRAWING_SEED}-{fingerprint(towers)}"
+@functools.cache
+def pictures(run: DemoRun, size: int) -> MixedPictures:
+    return mixed_pictures(run.of(DRAWN_PAIRS[size]), DRAWING_SEED, run.folder, size, sources(run), run.workers)
+
+
+def draw(run: DemoRun) -> None:
+    """All training pictures; the other stages draw those that they need."""
+    for size in DRAWN_PAIRS:
+        pictures(run, size)
+
+
+def autoencoder(run: DemoRun) -> nn.Module:
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        size = AUTOENCODER_SIZES[step % len(AUTOENCODER_SIZES)]
+        return vae.autoencoder_loss(model, *vae.autoencoder_batch(pictures(run, size), rng, enlarged(vae.BATCH_PIXELS)))
+
+    model = build_autoencoder(vae.DDCONFIG)
+    if run.start:
+        model.load_state_dict(vae.file_weights(run.start / CHECKPOINT_FILE))
+    return trained_part("autoencoder", model, loss, AUTOENCODER_STEPS, AUTOENCODER_RATE, run)
+
+
+def clip(run: DemoRun) -> nn.Module:
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        drawn = pictures(run, 256 if step % 4 == 3 else 128)
+        return tiny_clip.clip_loss(model, drawn, rng, enlarged(tiny_clip.CLIP_BATCH))
+
+    model = tiny_clip.ReadableClip()
+    if run.start:
+        tiny_clip.load_towers(model.towers, run.start / CLIP_FILE)
+    return trained_part("clip", model, loss, CLIP_STEPS, CLIP_RATE, run).towers
+
+
+def colorizer(run: DemoRun) -> nn.Module:
+    data = {size: encoded_pictures(run, size) for size in DRAWN_PAIRS}
+
+    def loss(model: nn.Module, rng: np.random.Generator, step: int) -> torch.Tensor:
+        size, batch, _ = COLORIZER_SIZES[0]
+        if run.start or step >= FIRST_STEPS:
+            shares = [share for *_, share in COLORIZER_SIZES]
+            size, batch, _ = COLORIZER_SIZES[rng.choice(len(shares), p=shares)]
+        return tiny_colorizer.figures_loss(model, data[size], enlarged(batch), rng)
+
+    if run.start:
+        unet = load_start(str(run.start / CHECKPOINT_FILE), "checkpoint").unet
+    else:
+        unet = build_unet(tiny_colorizer.DEMO_CONFIG)
+    return trained_part("colorizer", Colorizer(unet), loss, COLORIZER_STEPS, COLORIZER_RATE, run).unet
+
+
+def encoded_pictures(run: DemoRun, size: int) -> tiny_colorizer.EncodedPictures:
+    """The pictures of a size as latents and tokens."""
+    drawn = pictures(run, size)
+    encoder, towers = autoencoder(run), clip(run)
+
+    def saved(name: str, model: nn.Module, make: Callable, color: np.ndarray) -> np.ndarray:
+        path = run.folder / f"{name}-{size}-{len(drawn)}-{DRAWING_SEED}-{fingerprint(model)}.npy"
+        return cached_array(path, lambda: make(model, color))
+
     return tiny_colorizer.EncodedPictures(
-        latent=latents(drawn.color),
+        latent=saved("latents", encoder, latents, drawn.color),
         sketch=drawn.sketch,
-        chance=tiny_colorizer.chances(drawn),
-        tokens=cached_array(folder / f"tokens-{of}.npy", lambda: all_tokens(towers, large.color)),
-        recolored=latents(recolored.color),
-        change=tiny_colorizer.changes(drawn.words, recolored.words),
+        chance=tiny_colorizer.mixed_chances(drawn),
+        tokens=saved("tokens", towers, all_tokens, drawn.color),
+        recolored=saved("recolored", encoder, latents, drawn.recolored),
+        change=tiny_colorizer.changes(drawn.words, drawn.recolored_words),
         phrases=tiny_clip.phrase_features(towers),
         weight=place_weights(drawn.regions),
     )
@@ -129,8 +185,11 @@ def cached_array(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     return np.load(path)
 
 
-def latents(color: np.ndarray) -> np.ndarray:
-    return in_chunks(lambda chunk: vae.prescribed_latent(images(chunk)), color)
+@torch.no_grad()
+def latents(model: nn.Module, color: np.ndarray) -> np.ndarray:
+    """Scaled latents [N,4,S/8,S/8] of pictures [N,S,S,3]."""
+    device = next(model.parameters()).device
+    return in_chunks(lambda chunk: model.encode(images(chunk).to(device)).mul(vae.SCALE).cpu(), color)
 
 
 def place_weights(regions: np.ndarray) -> np.ndarray:
@@ -149,36 +208,31 @@ def all_tokens(model: nn.Module, color: np.ndarray) -> np.ndarray:
 
 def in_chunks(function: Callable[[np.ndarray], torch.Tensor], pictures: np.ndarray) -> np.ndarray:
     """`function` of all pictures [N,...], some at a time: in float they take much memory."""
-    chunks = np.array_split(pictures, max(1, len(pictures) // 64))
-    return np.concatenate([function(chunk).numpy() for chunk in chunks])
+    starts = range(0, len(pictures), CHUNK)
+    return np.concatenate([function(pictures[start : start + CHUNK]).numpy() for start in starts])
 
 
-def export(folder: Path) -> None:
-    """Writes what the stages trained to `demo/`, in the layouts that the nodes load, and an example to try it on."""
-    DEMO.mkdir(exist_ok=True)
-    vae_weights = {VAE_PREFIX + key: value for key, value in autoencoder(folder).state_dict().items()}
-    unet = colorizer(folder).state_dict()
-    save_checkpoint(
-        DEMO / "colorize-demo.safetensors", tiny_colorizer.DEMO_CONFIG, unet, vae_weights, {"description": MODEL_NOTE}
-    )
-    towers = clip(folder).state_dict()
+def export(run: DemoRun) -> None:
+    """Writes what the stages trained to `demo/`, in the layouts that the nodes load."""
+    vae_weights = {VAE_PREFIX + key: value for key, value in autoencoder(run).state_dict().items()}
+    unet = colorizer(run).state_dict()
+    save_checkpoint(DEMO / CHECKPOINT_FILE, tiny_colorizer.DEMO_CONFIG, unet, vae_weights, {"description": MODEL_NOTE})
+    towers = clip(run).state_dict()
     ids = tiny_clip.vocabulary()
     towers["token_embedding.weight"] = towers["token_embedding.weight"][ids]
     towers["token_embedding.ids"] = ids
     metadata = {"open_clip_config": json.dumps(tiny_clip.CLIP_CONFIG), "description": CLIP_NOTE}
-    save_weights(towers, DEMO / "clip-demo.safetensors", metadata)
-
-    pictures = draw_pairs(1, EXAMPLE_SEED, EXAMPLE_SIZE)
-    Image.fromarray(pictures.color[0]).save(DEMO / "reference.png")
-    Image.fromarray(pictures.sketch[1]).save(DEMO / "sketch.png")
+    save_weights(towers, DEMO / CLIP_FILE, metadata)
 
 
-def measure(folder: Path) -> None:
+def measure(run: DemoRun) -> None:
     """Colors unseen sketches with the files of `demo/`; says how often the colors are right, sheets go to `out/`."""
-    from . import evaluate as evaluation  # here, since it loads most of the host
+    from . import evaluate as evaluation  # here, since they load most of the host
+    from . import measure_art
 
     with torch.inference_mode():
         demo = evaluation.load_demo(DEMO)
+        measure_art.measure_sets(demo, sources(run), Path("out"))
         for size in evaluation.MEASURED_SIZES:
             evaluation.measure_colors(demo, size, Path("out"))
             evaluation.measure_edits(demo, size, Path("out"))

@@ -1,16 +1,22 @@
 """The demo's autoencoder: Stable Diffusion's layout, one hundredth of its size.
 
 With hardly more channels than normalization groups, a network left to find a latent loses colors for long. Its latent
-is therefore prescribed, four numbers for a patch: brightness, two opponent colors, contrast. The encoder
-learns to see them and the decoder to draw from them, each by itself.
+is therefore anchored to four prescribed numbers for a patch: brightness, two opponent colors, contrast. From there
+encoder and decoder move it together, to where it says more of lines and of small colors.
 """
+
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
+from colorize_core.checkpoint import VAE_PREFIX, vae_weights
+
 from .data import DrawnPictures, area_weights, images
+from .mixture import MixedPictures
 
 DDCONFIG = {
     "double_z": True, "z_channels": 4, "resolution": 128, "in_channels": 3, "out_ch": 3, "ch": 64,
@@ -21,6 +27,8 @@ PATCH = 8  # side of the picture / side of the latent
 BATCH_PIXELS = 2 * 128 * 128
 PIXEL_AREA_POWER = 0.5  # of `area_weights`
 LATENT_NOISE = 0.05
+ANCHOR = 0.1  # what the prescribed latent weighs beside the picture
+LINES = 1.0  # what differences of neighbors weigh beside values
 
 # Mean and deviation over the drawn figures: brightness, red - green, yellow - blue, contrast.
 LATENT_MEAN = (0.18, 0.12, 0.125, 0.2)
@@ -44,13 +52,21 @@ def prescribed_latent(picture: torch.Tensor) -> torch.Tensor:
     return (latent - center) / deviation
 
 
-def autoencoder_batch(pictures: DrawnPictures, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def file_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The autoencoder of a demo model's file."""
+    weights = vae_weights(load_file(path))
+    return {key.removeprefix(VAE_PREFIX): value.float() for key, value in weights.items()}
+
+
+def autoencoder_batch(
+    pictures: DrawnPictures | MixedPictures, rng: np.random.Generator, pixels: int = BATCH_PIXELS
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Whole pictures [B,3,S,S] in -1..1, fewer where they are larger, mirrored half of the time; and pixel weights.
 
     The weights [B,1,S,S] are those of `area_weights`.
     """
     side = pictures.color.shape[1]
-    picks = rng.integers(len(pictures), size=max(1, BATCH_PIXELS // side**2))
+    picks = rng.integers(len(pictures), size=max(1, pixels // side**2))
     color, regions = pictures.color[picks], pictures.regions[picks]
     if rng.random() < 0.5:
         color, regions = color[:, :, ::-1], regions[:, :, ::-1]
@@ -69,14 +85,13 @@ def reconstruction_loss(decoded: torch.Tensor, target: torch.Tensor, weight: tor
     lines = sum(
         F.l1_loss(a, b) for a, b in zip(neighbor_differences(decoded), neighbor_differences(target), strict=True)
     )
-    return colors + values + 0.5 * lines
+    return colors + values + LINES * lines
 
 
 def autoencoder_loss(autoencoder: nn.Module, target: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Of what the encoder sees in pictures `target` and the decoder draws, its pixels weighed by `weight`."""
+    """Of what the decoder draws from what the encoder sees in pictures `target`, their pixels weighed by `weight`."""
     device = next(autoencoder.parameters()).device
     target, weight = target.to(device), weight.to(device)
-    latent = prescribed_latent(target)
-    seen = autoencoder.encode(target) * SCALE
+    latent = autoencoder.encode(target) * SCALE
     drawn = autoencoder.decode((latent + LATENT_NOISE * torch.randn_like(latent)) / SCALE)
-    return F.mse_loss(seen, latent) + reconstruction_loss(drawn, target, weight)
+    return ANCHOR * F.mse_loss(latent, prescribed_latent(target)) + reconstruction_loss(drawn, target, weight)
