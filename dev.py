@@ -147,7 +147,8 @@ def get_comfyui() -> None:
 
 def install_requirements() -> None:
     """Installs what ComfyUI, the pack and the tests need, unless these very lists were installed before."""
-    own = ("requirements.txt", "requirements-train.txt", "requirements-batch.txt", "tests/requirements.txt")
+    parts = ("train", "batch", "demo")
+    own = ("requirements.txt", *(f"requirements-{part}.txt" for part in parts), "tests/requirements.txt")
     lists = [COMFYUI / "requirements.txt", *(ROOT / name for name in own)]
     wanted = "\n".join([*TORCH, *(path.read_text() for path in lists)])
     stamp = VENV / f"{PACK_NAME}.stamp"

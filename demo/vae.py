@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from colorize_core.checkpoint import VAE_PREFIX, vae_weights
+from colorize_core.checkpoint.keys import VAE_PREFIX, vae_weights
 
 from .data import DrawnPictures, area_weights, images
 from .mixture import MixedPictures

@@ -58,15 +58,56 @@ def test_a_region_that_is_mostly_outline_is_not_judged(demo_module):
 
 
 def test_tokens_saved_by_a_training_are_those_of_its_pictures_and_its_clip(demo_module, monkeypatch, tmp_path):
-    stages = demo_module("stages")
+    stages, mixture = demo_module("stages"), demo_module("mixture")
+    encoder = stages.build_autoencoder(demo_module("vae").DDCONFIG)
     first, second = (demo_module("clip").build_clip().eval() for _ in range(2))  # CLIPs as they begin, at random
+    monkeypatch.setattr(stages, "autoencoder", lambda run: encoder)
+    monkeypatch.setattr(mixture, "KIND_SHARES", {"own": 1.0})
+    run = stages.DemoRun(tmp_path, tmp_path)
+    monkeypatch.setattr(stages.DemoRun, "of", lambda run, whole: whole)
+    monkeypatch.setattr(stages, "sources", lambda run: None)
     for pairs, seed, towers in ((1, 7, first), (2, 7, first), (2, 8, first), (2, 8, second)):
-        monkeypatch.setattr(stages, "clip", lambda folder, towers=towers: towers)
+        monkeypatch.setattr(stages, "clip", lambda run, towers=towers: towers)
         monkeypatch.setattr(stages, "DRAWN_PAIRS", {64: pairs})
         monkeypatch.setattr(stages, "DRAWING_SEED", seed)
         stages.pictures.cache_clear()
-        large = demo_module("data").draw_pairs(pairs, seed, 128).color  # CLIP sees the smallest at twice their size
-        np.testing.assert_array_equal(stages.encoded_pictures(tmp_path, 64).tokens, stages.all_tokens(towers, large))
+        color = mixture.mixed_pictures(pairs, seed, tmp_path, 64, None).color
+        encoded = stages.encoded_pictures(run, 64)
+        np.testing.assert_array_equal(encoded.tokens, stages.all_tokens(towers, color))
+        np.testing.assert_array_equal(encoded.latent, stages.latents(encoder, color))
+
+
+def test_a_run_can_go_on_with_a_larger_share_and_has_enough_steps_to_warm_up(demo_module, tmp_path):
+    stages = demo_module("stages")
+    runs = [stages.DemoRun(tmp_path, tmp_path, share) for share in (0.001, 0.1, 1.0)]
+    assert [run.of(8000) for run in runs] == [2 * stages.WARMUP, 800, 8000]
+
+
+def test_an_unseen_pictures_error_is_that_of_its_paper_and_its_spread_that_of_pairs(demo_module):
+    measure = demo_module("measure_art")
+    sketch = np.full((2, 8, 8), 255, np.uint8)
+    sketch[:, :4] = 254  # ink
+    truth = np.zeros((2, 8, 8, 3), np.uint8)
+    color = truth.copy()
+    color[:, :4] = 200
+    color[0, 4:] = 30
+    assert measure.paper_error(color, truth, sketch).tolist() == [30, 0]
+    alike = np.repeat(np.arange(64.0), 2)
+    assert np.isclose(measure.bootstrap_error(alike), np.arange(64).std() / 8, rtol=0.1)
+    assert measure.bootstrap_error(np.array([1.0, np.nan, 1.0, 1.0, np.nan, np.nan])) == 0
+
+
+def test_own_unseen_pictures_are_those_of_the_other_tables(demo_module):
+    measure, evaluate = demo_module("measure_art"), demo_module("evaluate")
+    assert measure.OWN_SEED == evaluate.UNSEEN_SEED
+    own = measure.unseen_pictures(measure.OWN_SET, None, pairs=2, size=64)
+    drawn = demo_module("data").draw_pairs(2, measure.OWN_SEED, 64)
+    assert np.array_equal(own.color, drawn.color) and own.words == drawn.words
+    partner = np.arange(4) ^ 1
+    assert np.isclose(
+        np.nanmean(measure.region_errors(own.color, own, partner)),
+        evaluate.figures_color_error(own.color, drawn, partner),
+    )
 
 
 def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors(demo_files, node, demo_module):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from demo import clip, colorizer, data, figures, vae
+from demo import clip, colorizer, data, figures, mixture, vae
+from demo.words import FIRST_OF_DRAWING, MORE_REGIONS, NOUN_COLORS, UNNAMED
 
 
 def test_a_seed_gives_the_same_figures_and_another_seed_others():
@@ -127,3 +129,98 @@ def test_the_autoencoders_batch_is_mirrored_with_its_weights_and_never_empty():
         images, weight = vae.autoencoder_batch(pictures, np.random.default_rng(seed))
         assert images.shape == (1, 3, 256, 256) and weight.shape == (1, 1, 256, 256)
         assert torch.equal(images[:, :1] > -1, weight > 1)
+
+
+def mixed(words, known, regions=None, names=None, size=28):
+    """Pictures in one gray."""
+    count = len(words)
+    regions = np.zeros((count, size, size), np.uint8) if regions is None else regions
+    color = np.full((*regions.shape, 3), 128, np.uint8)
+    return mixture.MixedPictures(color, regions, regions, color, words, words, known, names or ["own"] * count)
+
+
+def test_nouns_that_a_pictures_words_would_not_tell_do_not_train_clip():
+    """An emoji may show hair: without a word for it, that is no reason to say that there is none."""
+    torch.manual_seed(0)
+    model = clip.ReadableClip()
+
+    def loss(known):
+        pictures = mixed([{"background": "blue"}] * 2, [known] * 2)
+        torch.manual_seed(1)
+        return clip.clip_loss(model, pictures, np.random.default_rng(2), batch=2)
+
+    phrases = [clip.text_of(phrase) for phrase in clip.PHRASES if phrase[1] == "hair"]
+    gradients = []
+    for known in (["background"], ["background", "hair"]):
+        features = clip.text_features(model.towers, phrases, 3).detach()
+        grad = torch.autograd.grad(loss(known), model.towers.visual.proj)[0]
+        gradients.append((grad @ features.T).abs().sum().item())
+    assert clip.known_phrases(["background"]).sum() == 1 + len(NOUN_COLORS["background"])
+    assert loss(["background", "hair"]) > loss(["background"]) and gradients[0] != gradients[1]
+
+
+def test_a_patchs_colors_can_be_read_out_quarter_by_quarter():
+    color = np.zeros((1, 64, 64, 3), np.uint8)
+    color[0, :2, :2] = 255  # the first quarter of the first patch
+    colors = clip.patch_colors(color).unflatten(-1, (3, clip.QUARTERS**2))
+    assert colors.shape == (1, clip.GRID**2, 3, 4)
+    assert colors[0, 0, 0].tolist() == [1, -1, -1, -1] and (colors[0, 1:, 0] == -1).all()
+    assert (colors[:, :, 1:] == 0).all()
+
+
+def test_a_clips_file_gives_back_its_towers_and_leaves_other_words_as_they_are(tmp_path):
+    torch.manual_seed(0)
+    saved, fresh = clip.build_clip(), clip.build_clip()
+    ids = clip.vocabulary()[:5]
+    weights = saved.state_dict()
+    embedding = weights["token_embedding.weight"][ids].clone()
+    save_file(
+        weights | {"token_embedding.weight": embedding, "token_embedding.ids": ids}, tmp_path / "clip.safetensors"
+    )
+    other = fresh.token_embedding.weight.detach().clone()
+    clip.load_towers(fresh, tmp_path / "clip.safetensors")
+    other[ids] = embedding
+    assert torch.equal(fresh.token_embedding.weight, other)
+    assert torch.equal(fresh.visual.proj, saved.visual.proj)
+
+
+def test_every_word_that_a_picture_can_have_is_a_phrase():
+    drawn = data.draw_pairs(4, 1, 64).words
+    drawn += [{noun: color} for noun, colors in NOUN_COLORS.items() for color in colors]
+    assert all((color, noun) in clip.PHRASE_INDEX for each in drawn for noun, color in each.items())
+    assert len(set(MORE_REGIONS.values()) | {UNNAMED}) == len(MORE_REGIONS) + 1
+    assert max(MORE_REGIONS.values()) < UNNAMED < FIRST_OF_DRAWING
+
+
+def test_own_figures_are_seen_as_often_as_their_share_says_however_rare_their_legs_are():
+    shown = [{"hair": "red", "skirt": "blue"}] * 2 + [{"hair": "red"}] * 2 + [{"background": "blue"}] * 2
+    names = ["own"] * 4 + ["noto/ball"] * 2
+    chance = colorizer.mixed_chances(mixed(shown, [["hair"]] * 6, names=names))
+    assert np.isclose(chance[:4].sum(), mixture.KIND_SHARES["own"]) and np.isclose(chance.sum(), 1)
+    assert chance[0] == colorizer.LITTLE_LEGS * chance[2] and chance[4] == chance[5]
+
+
+def test_the_latent_is_anchored_and_moved_by_what_the_decoder_draws():
+    class Mirror(torch.nn.Module):
+        """Encodes the prescribed latent, and a little more; decodes gray."""
+
+        def __init__(self):
+            super().__init__()
+            self.shift, self.gray = torch.nn.Parameter(torch.zeros(())), torch.nn.Parameter(torch.zeros(()))
+
+        def encode(self, picture):
+            return (vae.prescribed_latent(picture) + self.shift) / vae.SCALE
+
+        def decode(self, latent):
+            return torch.zeros(len(latent), 3, 16, 16) + self.gray * latent.mean()
+
+    torch.manual_seed(0)
+    model, target = Mirror(), torch.rand(2, 3, 16, 16)
+    weight = torch.ones(2, 1, 16, 16)
+    plain = vae.autoencoder_loss(model, target, weight).item()
+    model.shift.data += 1
+    assert np.isclose(vae.autoencoder_loss(model, target, weight).item() - plain, vae.ANCHOR, atol=1e-5)
+    model.shift.data -= 1
+    model.gray.data += 1
+    vae.autoencoder_loss(model, target, weight).backward()
+    assert model.shift.grad.abs() > 1e-3  # of the decoder alone: the anchor is at its least

@@ -12,7 +12,7 @@ except ImportError:  # Python 3.10, where pytest brings its model
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-GROUPS = {"train": "requirements-train.txt", "batch": "requirements-batch.txt", "test": "tests/requirements.txt"}
+GROUPS = {part: f"requirements-{part}.txt" for part in ("train", "batch", "demo")} | {"test": "tests/requirements.txt"}
 
 
 def requirements(name: str) -> list[str]:
