@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,3 +195,12 @@ def test_drawing_goes_on_with_the_part_it_was_killed_at_and_gives_the_same_pictu
     assert drawn == [0, 1, 2, 3, 2, 3, 4]
     assert len(whole) == 10 and isinstance(whole.color, np.memmap) and whole.words == resumed.words
     assert all(np.array_equal(getattr(whole, name), getattr(resumed, name)) for name in mixture.ARRAYS)
+
+
+def test_the_notice_names_every_artist_with_package_and_license():
+    notice = (Path(pairs.__file__).parents[1] / "NOTICE").read_text()
+    trained, tested = notice.split("Never trained on")
+    for each in (*avatars.ARTISTS, *clipart.COLLECTIONS):
+        name = each.style if isinstance(each, avatars.Artist) else each.name
+        section = " ".join((trained if each.trained else tested).split())
+        assert name in section and each.license in section and each.by.removeprefix("the facesjs ") in section, name
