@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from .figure import Figure
 from .images import rgb_on
 
 
@@ -14,15 +15,22 @@ class ReferenceTokens:
 
     Both float32, projected, not normalized. N is 256 (16x16) for a ViT with patches of 14 at 224.
     `tagger` [B,M,E], which XL needs beside them, is what its second image encoder saw; None without one. `regions` have
-    references of their own. ValueError for tensors of other shapes.
+    references of their own, `figure` keeps figure and background apart. ValueError for both at once, and for tensors of
+    other shapes.
     """
 
     cls: torch.Tensor
     local: torch.Tensor
     tagger: torch.Tensor | None = None
     regions: tuple["Region", ...] = ()
+    figure: Figure | None = None
 
     def __post_init__(self):
+        if self.regions and self.figure is not None:
+            raise ValueError(
+                "tokens: they have both regions and a figure, which do not go together. Use Region Reference or Figure "
+                "and Background, not one after the other."
+            )
         shapes = [list(part.shape) for part in (self.cls, self.local, self.tagger) if part is not None]
         fits = all(len(shape) == 3 and shape[0] == shapes[0][0] for shape in shapes)
         if not (fits and shapes[0][1] == 1 and shapes[0][2] == shapes[1][2]):

@@ -41,6 +41,7 @@ GPU_BATCH = 4  # times as large
 CHUNK = 32  # pictures that are encoded at once
 
 DEMO = Path("demo")
+COUPLE_SIZE = 128  # of each of two figures in one drawing
 CHECKPOINT_FILE, CLIP_FILE = "colorize-demo.safetensors", "clip-demo.safetensors"
 MODEL_NOTE = "A demo of the ColorizeDiffusion nodes, trained on vector drawings of figures and things (demo/NOTICE)."
 CLIP_NOTE = "The CLIP of the demo model; it knows the words of its figures (blonde hair, red skirt, night background)."
@@ -236,3 +237,12 @@ def measure(run: DemoRun) -> None:
         for size in evaluation.MEASURED_SIZES:
             evaluation.measure_colors(demo, size, Path("out"))
             evaluation.measure_edits(demo, size, Path("out"))
+
+
+def couples(run: DemoRun) -> None:
+    """Colors drawings of two figures with the files of `demo/`, a reference for each; a sheet goes to `out/`."""
+    from .couples import measure_couples  # here, since it loads most of the host
+    from .evaluate import load_demo
+
+    with torch.inference_mode():
+        measure_couples(load_demo(DEMO), COUPLE_SIZE, Path("out"))

@@ -19,7 +19,7 @@ class LoadCheckpoint(io.ComfyNode):
             node_id="ColorizeDiffusion_LoadCheckpoint",
             display_name="Load ColorizeDiffusion Checkpoint",
             category=CATEGORY,
-            description="Loads a ColorizeDiffusion v1 checkpoint: the colorizer with its sketch encoder, and the VAE.",
+            description="Loads a ColorizeDiffusion checkpoint of any version: a model with its encoders, and a VAE.",
             search_aliases=["load colorize model", "checkpoint loader"],
             inputs=[
                 io.Combo.Input(

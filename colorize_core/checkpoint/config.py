@@ -61,6 +61,7 @@ class Version:
     file where it cannot; None stands for a version that is recognized and not supported. `predictions` are those of
     published files, by their names in lower case, without ending, that neither word nor version tells. `side` is that
     of the pictures, in pixels, that it was trained on; `takes_vector` says whether a vector conditions it too.
+    `figure_options` are those of Figure and Background that it has.
     """
 
     name: str
@@ -72,4 +73,5 @@ class Version:
     hints: HintLayout = HintLayout((), ())
     attention: AttentionLayout = AttentionLayout(0, (), (), ())
     predictions: Mapping[str, str] = field(default_factory=dict)
+    figure_options: tuple[str, ...] = ()
     configure: Callable[[Config, StateDict, str], Config] | None = None

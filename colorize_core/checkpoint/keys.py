@@ -1,5 +1,6 @@
 """The keys of a published file: where the denoiser, what belongs to it, and the VAE lie in it."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,13 +12,25 @@ VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 StateDict = Mapping[str, torch.Tensor]
 
 
+# A LoRA of one branch of a cross-attention lies inside the projection in a file, and beside it in the denoiser: the
+# host handles only layers that have no others inside.
+LORA_INSIDE = re.compile(r"\.(to_[qkv])\.lora_(down|up)_(\w+)\.weight$")
+LORA_BESIDE = re.compile(r"\.split_lora\.(to_[qkv])\.(down|up)_(\w+)\.weight$")
+
+
+def own_key(key: str) -> str:
+    """The key that a published one has in the denoiser; `to_published_keys` undoes it."""
+    return LORA_INSIDE.sub(r".split_lora.\1.\2_\3.weight", key)
+
+
 def to_published_keys(unet: StateDict, parts: Sequence[str]) -> dict[str, torch.Tensor]:
     """The denoiser's own state dict (no prefix) under the keys of a published file.
 
     What starts with one of `parts`, such as `control_encoder.`, lies beside the denoiser in a file, and inside it here.
     """
     beside = tuple(parts)
-    return {key if key.startswith(beside) else UNET_PREFIX + key: value for key, value in unet.items()}
+    published = {LORA_BESIDE.sub(r".\1.lora_\2_\3.weight", key): value for key, value in unet.items()}
+    return {key if key.startswith(beside) else UNET_PREFIX + key: value for key, value in published.items()}
 
 
 def from_published_keys(checkpoint: StateDict, parts: Sequence[str] = ()) -> dict[str, torch.Tensor]:
@@ -26,7 +39,8 @@ def from_published_keys(checkpoint: StateDict, parts: Sequence[str] = ()) -> dic
     `parts` are as in `to_published_keys`; those that lie inside the denoiser already are taken too.
     """
     unet = {key.removeprefix(UNET_PREFIX): value for key, value in checkpoint.items() if key.startswith(UNET_PREFIX)}
-    return unet | {key: value for key, value in checkpoint.items() if key.startswith(tuple(parts))}
+    unet |= {key: value for key, value in checkpoint.items() if key.startswith(tuple(parts))}
+    return {own_key(key): value for key, value in unet.items()}
 
 
 def vae_weights(checkpoint: StateDict) -> dict[str, torch.Tensor]:

@@ -25,9 +25,9 @@ def build_conditioning(
     dropped = replace(tokens, cls=torch.zeros_like(tokens.cls), local=torch.zeros_like(tokens.local))
     blank = replace(sketch, pixels=torch.full_like(sketch.pixels, BLANK))
     wishes = (
-        Wish(tokens, sketch, start_percent, end_percent),
-        Wish(dropped, sketch, start_percent, end_percent),
-        Wish(tokens, blank, start_percent, end_percent),
+        Wish(tokens, tokens, sketch, start_percent, end_percent),
+        Wish(dropped, tokens, sketch, start_percent, end_percent),
+        Wish(tokens, tokens, blank, start_percent, end_percent),
     )
     return tuple([[wish.tokens.local, conditioning_values(wish)]] for wish in wishes)
 

@@ -17,9 +17,13 @@ from ..tokens import ReferenceTokens
 
 @dataclass(frozen=True)
 class Wish:
-    """What a CONDITIONING is made of: reference, sketch, and the part of the run, 0..1, in which the former counts."""
+    """What a CONDITIONING is made of: reference, sketch, and the part of the run, 0..1, in which the former counts.
+
+    `encoded` is the reference even where `tokens` are zero, as they are for guidance.
+    """
 
     tokens: ReferenceTokens
+    encoded: ReferenceTokens
     sketch: Sketch
     start_percent: float = 0.0
     end_percent: float = 1.0

@@ -1,5 +1,6 @@
 """All conditioning features, in the order in which they act. Injection comes last: it runs a pass with all others."""
 
-from . import hints, injection, interval, regions, strength
+from . import figure, hints, injection, interval, regions, strength
 
-FEATURES = (hints.FEATURE, strength.FEATURE, interval.FEATURE, regions.FEATURE, injection.FEATURE)
+BEFORE_INJECTION = (hints.FEATURE, strength.FEATURE, interval.FEATURE, regions.FEATURE, figure.FEATURE)
+FEATURES = (*BEFORE_INJECTION, injection.FEATURE)

@@ -10,6 +10,7 @@ import torch
 
 from .. import versions
 from ..checkpoint.config import Config, Version
+from ..checkpoint.keys import own_key
 from ..checkpoint.writing import published_weights
 from . import reference
 from .feature import Step
@@ -107,8 +108,10 @@ class ColorizeConfig(comfy.supported_models_base.BASE):
             self.config = versions.detect(state_dict, "The checkpoint")
             self.unet_config["num_head_channels"] = self.config.unet.num_head_channels
         model = ColorizeModel(self, self.model_type(state_dict, prefix), device=device)
-        for key in [key for key in state_dict if key.startswith(self.version.parts)]:
-            state_dict[prefix + key] = state_dict.pop(key)
+        for key in list(state_dict):
+            own = own_key(prefix + key if key.startswith(self.version.parts) else key)
+            if own != key:
+                state_dict[own] = state_dict.pop(key)
         return model
 
     def process_unet_state_dict_for_saving(self, state_dict):

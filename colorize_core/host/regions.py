@@ -65,7 +65,7 @@ def options(unet_pass: UNetPass, options: dict) -> dict:
     tokens = [own["context"], *(own.pop(tokens_keyword(index)) for index in range(masks.shape[1]))]
     own["context"] = torch.cat(tokens, dim=1)
 
-    def weigh(height, width):
+    def weigh(height, width, adapted):
         return region_weights(F.interpolate(masks, (height, width), mode="area"), strengths)
 
     return options | {BRANCHES: Branches(consecutive(tokens), weigh)}

@@ -65,6 +65,7 @@ class StyleModule(nn.ModuleList):
                 operations.Linear(2 * width, 2 * width, **factory),
             ]
         )
+        self.style_width = 2 * width
 
     def forward(self, h: torch.Tensor, time_embedding: torch.Tensor, style: torch.Tensor) -> torch.Tensor:
         """A block's output [B,width,h,w], the time embedding [B,time_width] and a style [B,2 width] to the output

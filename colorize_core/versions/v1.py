@@ -10,6 +10,7 @@ VERSION = Version(
     parts=("control_encoder.",),
     hints=HintLayout(blocks=(0, 3, 6, 9, 11), downscales=(1, 2, 4, 8, 8)),
     attention=AttentionLayout(16, encoder=(0, 1), color=(2, 3, 10, 11, 12), semantics=(4, 5, 7, 8, 9)),
+    figure_options=("background_enhance",),
     configure=as_it_is,
 )
 

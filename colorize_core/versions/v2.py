@@ -1,10 +1,31 @@
-"""ColorizeDiffusion v2 (arXiv 2504.06895): recognized, not supported yet."""
+"""ColorizeDiffusion v2 (arXiv 2504.06895): v1 with encoders of the style and of the background, at 768 pixels.
 
-from ..checkpoint.config import Version
-from ..checkpoint.keys import UNET_PREFIX
+What the background's encoder gives is warped into the denoiser's skips, what the style's gives modulates its output
+blocks; only these have LoRAs for figure and background.
+"""
 
-VERSION = Version(
+from dataclasses import replace
+
+from ..checkpoint.config import Config
+from ..checkpoint.keys import UNET_PREFIX, StateDict
+from . import v1
+
+LORA_RANK = 4
+
+
+def configure(config: Config, unet: StateDict, name: str) -> Config:
+    if config.token_type == "cls":
+        raise ValueError(f"{name}: token_type is cls, and v2 has models of the attention kind alone. Choose attention.")
+    return config
+
+
+VERSION = replace(
+    v1.VERSION,
     name="v2",
     marks=("bg_encoder.", "style_encoder.", UNET_PREFIX + "warp_modules.", UNET_PREFIX + "style_modules."),
     default_prediction="v",
+    side=768,
+    parts=(*v1.VERSION.parts, "bg_encoder.", "style_encoder."),
+    figure_options=("background_enhance", "foreground_enhance", "style_enhance"),
+    configure=configure,
 )

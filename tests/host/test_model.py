@@ -171,8 +171,8 @@ def test_a_stable_diffusion_checkpoint_is_sent_to_its_own_loader(load, golden_st
 
 
 def test_a_version_that_is_not_supported_is_named(load, golden_state_dict):
-    with pytest.raises(ValueError, match=r"switch\.safetensors is a ColorizeDiffusion v1\.5 checkpoint"):
-        load(golden_state_dict | {"thresh_embedder.0.weight": torch.zeros(1)}, "switch.safetensors")
+    with pytest.raises(ValueError, match=r"large\.safetensors is a ColorizeDiffusion XL checkpoint"):
+        load(golden_state_dict | {"img_embedder.proj.weight": torch.zeros(1)}, "large.safetensors")
 
 
 @pytest.mark.parametrize("gone", ["output_blocks.4.1.transformer_blocks.0.attn2.to_v.weight", "time_embed.0.bias"])

@@ -117,9 +117,12 @@ def test_a_head_width_that_does_not_divide_the_model_is_named(golden_state_dict,
         ("img_embedder.proj.weight", xl.VERSION),
     ],
 )
-def test_other_versions_are_recognised_and_refused_by_name(golden_state_dict, key, version):
-    other = golden_state_dict | {key: torch.zeros(1)}
-    assert detect_version(other) == version
+def test_every_version_is_recognized_by_each_of_its_marks(golden_state_dict, key, version):
+    assert detect_version(golden_state_dict | {key: torch.zeros(1)}) == version
+
+
+def test_a_version_that_is_not_supported_is_refused_by_name(golden_state_dict):
+    other, version = golden_state_dict | {"img_embedder.proj.weight": torch.zeros(1)}, xl.VERSION
     with pytest.raises(ValueError, match=rf"^other\.safetensors is a ColorizeDiffusion {version.name} checkpoint"):
         detect(other, "other.safetensors")
 

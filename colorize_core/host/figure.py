@@ -1,0 +1,121 @@
+"""Figure and background as a feature: two branches of the cross-attentions, one where the sketch's mask is and one
+where it is not. What each branch attends to, and whether it has weights of its own, is the version's."""
+
+from dataclasses import dataclass, fields
+
+import comfy.conds
+import torch
+from comfy.utils import repeat_to_batch_size
+
+from .. import versions
+from ..figure import Figure, figure_weights, latent_mask, resize_mask
+from .branches import BRANCHES, Branch, Branches
+from .feature import Feature, UNetPass, Wish
+from .reference import CONTEXT, TOKENS_PREFIX, check_width, in_use
+
+PREFIX = "colorize_figure_"  # of a CONDITIONING's keys: the name of a field of Figure follows
+ENCODED = PREFIX + "reference"  # the reference's own tokens [B,N,D], even where it is dropped
+
+# Keywords of a run.
+BACKGROUND = TOKENS_PREFIX + "background"  # [B,M,D]
+MASK = "figure_mask"  # [B,1,h,w]
+NUMBERS = "figure_numbers"  # [B,4]: threshold, merging, strengths of foreground and background
+LORAS = "figure_loras"
+
+IN_FIGURE = "colorize_in_figure"  # key of transformer_options within a pass: an `in_figure` of its mask
+
+
+@dataclass(frozen=True)
+class Split:
+    """Tokens of the figure's branch [B,N,D] and of the background's [B,M,D], and the LoRA of each, None for none."""
+
+    foreground: torch.Tensor
+    background: torch.Tensor
+    loras: tuple[str | None, str | None] = (None, None)
+
+
+def entries(wish: Wish) -> dict:
+    figure = wish.tokens.figure
+    if figure is None:
+        return {}
+    values = {PREFIX + field.name: getattr(figure, field.name) for field in fields(Figure)}
+    return {key: value for key, value in values.items() if value is not None} | {ENCODED: wish.encoded.local}
+
+
+def figure_of(cond: dict) -> Figure | None:
+    """The figure of a CONDITIONING, if it has one."""
+    values = {field.name: cond[PREFIX + field.name] for field in fields(Figure) if PREFIX + field.name in cond}
+    return Figure(**values) if values else None
+
+
+def conds(model, cond: dict) -> dict:
+    figure = figure_of(cond)
+    if figure is None:
+        return {}
+    check_version(model.config.version, figure)
+    if not (figure.background_enhance or figure.foreground_enhance):
+        return {}
+    batch, device = len(cond["noise"]), cond["device"]
+    reference = repeat_to_batch_size(cond["cross_attn"], batch).to(device)
+    background = repeat_to_batch_size(background_tokens(model, figure, reference), batch).to(device)
+    split = model.diffusion_model.split(figure, reference, background)
+    present = in_use(reference)[:, None, None]
+    numbers = [figure.sketch_threshold, figure.merging, figure.foreground_strength, figure.background_strength]
+    return {
+        CONTEXT: comfy.conds.CONDCrossAttn(split.foreground * present),
+        BACKGROUND: comfy.conds.CONDCrossAttn(split.background * present),
+        MASK: comfy.conds.CONDNoiseShape(latent_mask(figure.sketch_mask, *cond["noise"].shape[2:]).to(device)),
+        NUMBERS: comfy.conds.CONDRegular(torch.tensor([numbers], device=device)),
+        LORAS: comfy.conds.CONDConstant(split.loras),
+    }
+
+
+def options(unet_pass: UNetPass, options: dict) -> dict:
+    own = unet_pass.keywords
+    mask, background, loras, numbers = (own.pop(key, None) for key in (MASK, BACKGROUND, LORAS, NUMBERS))
+    if mask is None:
+        return options
+    threshold, *shares = numbers.unbind(dim=1)
+    stop = own["context"].shape[1]
+    own["context"] = torch.cat([own["context"], background], dim=1)
+
+    def weigh(height, width, adapted):
+        return figure_weights(in_figure(mask, threshold, (height, width), inclusive=not adapted), *shares)
+
+    def is_kept(size):
+        return in_figure(mask, threshold, size, inclusive=False)
+
+    branches = [Branch(0, stop, loras[0]), Branch(stop, stop + background.shape[1], loras[1])]
+    return options | {BRANCHES: Branches(branches, weigh), IN_FIGURE: is_kept}
+
+
+FEATURE = Feature(entries=entries, conds=conds, options=options)
+
+
+def in_figure(mask: torch.Tensor, threshold: torch.Tensor, size: tuple[int, int], inclusive: bool) -> torch.Tensor:
+    """Where a block of that size is in the figure, [B,1,h,w], from the latent's `mask` and `threshold` [B].
+
+    `inclusive` counts a mask equal to the threshold; so do the attentions that have no LoRA.
+    """
+    mask, threshold = resize_mask(mask, size), threshold[:, None, None, None]
+    return mask >= threshold if inclusive else mask > threshold
+
+
+def background_tokens(model, figure: Figure, reference: torch.Tensor) -> torch.Tensor:
+    """The background's tokens of the kind that the model takes; the `reference` itself where there is no background."""
+    tokens = figure.background_cls if model.config.token_type == "cls" else figure.background_local
+    if tokens is None:
+        return reference
+    check_width(tokens, reference.shape[-1])
+    return tokens
+
+
+def check_version(version: versions.Version, figure: Figure) -> None:
+    """ValueError for an option of the figure that the model's version does not have."""
+    for option in ("background_enhance", "foreground_enhance", "style_enhance"):
+        if getattr(figure, option) and option not in version.figure_options:
+            having = ", ".join(v.name for v in reversed(versions.VERSIONS) if option in v.figure_options)
+            raise ValueError(
+                f"{option}: ColorizeDiffusion {version.name} does not have it; these have: {having}. Turn it off in "
+                "Figure and Background, or load another checkpoint."
+            )
