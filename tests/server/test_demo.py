@@ -1,9 +1,11 @@
-"""The prompt that `dev.py demo` queues."""
+"""The prompts of the demo: the one that `dev.py demo` queues, and the one for the frames of a shot."""
 
 import json
 from pathlib import Path
 
 import pytest
+
+from colorize_batch.workflow import drawing_slot, previous_slot, reference_slot
 
 DEMO = Path(__file__).parents[2] / "demo"
 
@@ -30,3 +32,14 @@ def test_the_demo_puts_sketch_reference_and_result_side_by_side(server, prompt, 
     png = (server.log.parent / "output" / picture["filename"]).read_bytes()
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
     assert width > 2.5 * height
+
+
+def test_a_frame_of_a_shot_looks_at_the_previous_one_and_is_else_colored_as_the_demo(server, prompt, shrink):
+    shot = json.loads((DEMO / "shot.json").read_text())
+    assert [drawing_slot(shot), reference_slot(shot), previous_slot(shot)] == [
+        (key, "image") for key in ("3", "4", "30")
+    ]
+    for key in ("1", "2", "3", "4", "5", "6", "7", "9", "10"):
+        assert shot[key]["inputs"] == prompt[key]["inputs"]
+    assert shot["8"]["inputs"] == prompt["8"]["inputs"] | {"model": ["31", 0]}
+    server.run(shrink(shot))

@@ -1,6 +1,7 @@
 """Workers: results are moved whole and by name; reports and contact sheets; where ComfyUI is."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,47 @@ def test_a_long_batch_has_several_contact_sheets(outcomes, tmp_path):
     paths = write_contact_sheets(tmp_path / "out", outcomes * 33)
     assert [path.name for path in paths] == ["contact-sheet-1.jpg", "contact-sheet-2.jpg"]
     assert Image.open(paths[0]).size == (8 * 192, 12 * 206)
+
+
+@pytest.fixture
+def colors(stand_in, tmp_path, monkeypatch):
+    """`colors("saves", drawing)`: the result of a worker's job whose prompt is one such node of the stand-in."""
+    monkeypatch.setattr(
+        worker, "launch_command", lambda python, comfyui, *flags: [str(python), str(comfyui / "main.py"), *flags]
+    )
+    at_work = worker.Worker(worker.Settings(tmp_path / "out", stand_in), 1)
+
+    def run(kind: str, drawing: Path) -> worker.Result:
+        return at_work.run(Job("a/1", drawing, {"1": {"class_type": kind, "inputs": {}}}, {("1", "image"): drawing}))
+
+    yield run
+    at_work.stop()
+
+
+@pytest.fixture
+def drawing(tmp_path) -> Path:
+    (tmp_path / "1.png").write_text("drawing")
+    return tmp_path / "1.png"
+
+
+def test_a_worker_gives_comfyui_the_drawing_and_moves_what_it_saves(colors, drawing, tmp_path):
+    result = colors("saves", drawing)
+    assert result.files == (tmp_path / "out/a/1.png",) and result.seconds > 0 and not result.error
+    assert re.fullmatch(r'\{"image": "[0-9a-f]{12}\.png \[temp\]"\}', result.files[0].read_text())
+
+
+def test_the_same_file_has_the_same_name_so_that_comfyui_need_not_read_it_again(colors, drawing):
+    first, second = (colors("saves", drawing).files[0].read_text() for _ in range(2))
+    assert first == second
+
+
+def test_what_goes_wrong_is_in_the_result_and_the_worker_goes_on(colors, drawing, tmp_path):
+    assert colors("fails", drawing).error == "Fails: no picture"
+    assert "absent.png" in colors("saves", tmp_path / "absent.png").error
+    assert "saved nothing" in colors("done", drawing).error
+    assert not colors("saves", drawing).error
+
+
+def test_a_comfyui_that_ended_is_started_again(colors, drawing):
+    assert "ComfyUI" in colors("ends", drawing).error
+    assert not colors("saves", drawing).error
