@@ -4,6 +4,7 @@ Both have `size` (workers at work or to be), `idle` (those that wait for a job),
 next result, `object_info()` and `close()`. `lost` says why workers are no more.
 """
 
+import contextlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -52,7 +53,8 @@ class RayPool:
     """A Ray actor for each worker, with a GPU of its own where the cluster has GPUs.
 
     An actor whose process dies is started again by Ray, elsewhere if its machine is gone, up to RESTARTS times; its job
-    comes back as a result with an error. Raises ImportError, with a sentence, without Ray.
+    comes back as a result with an error. Raises ImportError, with a sentence, without Ray, ComfyUIError without a
+    cluster at `address`, ValueError where there are fewer GPUs (or CPUs) than workers.
     """
 
     def __init__(self, settings: Settings, count: int | None, address: str | None):
@@ -63,7 +65,11 @@ class RayPool:
         self.ray = ray
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # This package goes along, and nothing else of this folder: the models are on every machine already.
-        ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False, logging_level="ERROR")
+        going_along = {"py_modules": [str(PACKAGE)]}
+        try:
+            ray.init(address, runtime_env=going_along, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            raise ComfyUIError(f"--address {address}: no Ray cluster lets this computer in ({error}).") from None
         resources = ray.cluster_resources()
         gpus = int(resources.get("GPU", 0))
         kind, most = ("GPU", gpus) if gpus else ("CPU", int(resources["CPU"]))
@@ -106,7 +112,9 @@ class RayPool:
         worker = self.running.pop(reference)
         try:
             result = self.ray.get(reference)
-        except self.ray.exceptions.RayActorError:
+        except self.ray.exceptions.RayTaskError as error:
+            result = Result(error=f"{type(error.cause).__name__}: {error.cause}")
+        except self.ray.exceptions.RayError:  # its process, its machine or the memory is gone
             return worker, self._died(worker)
         self.idle.add(worker)
         return worker, result
@@ -136,5 +144,6 @@ class RayPool:
 
     def close(self) -> None:
         for worker in self.idle:
-            self.ray.get(self.actors[worker].stop.remote())
+            with contextlib.suppress(self.ray.exceptions.RayError):
+                self.ray.get(self.actors[worker].stop.remote())
         self.ray.shutdown()

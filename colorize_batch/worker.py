@@ -29,7 +29,7 @@ class Settings:
     """What every worker is made of: small values and paths that mean the same on every machine."""
 
     out: Path
-    comfyui: Path
+    comfyui: Path  # a machine that has none there needs a COMFYUI_PATH of its own
     flags: tuple[str, ...] = ()  # of ComfyUI
 
 
@@ -78,7 +78,9 @@ class Worker:
             *("--cache-lru", str(CACHED_RESULTS)),
             *self.settings.flags,
         ]
-        server = Server(launch_command(Path(sys.executable), self.settings.comfyui, *flags), self.folder)
+        here = self.settings.comfyui
+        comfyui = here if (here / "main.py").is_file() else comfyui_folder(None)
+        server = Server(launch_command(Path(sys.executable), comfyui, *flags), self.folder)
         server.__enter__()
         self.server = server
 
