@@ -9,8 +9,10 @@ from torch import nn
 
 from colorize_core.host.trainable import Colorizer, build_unet
 from colorize_core.training.diffusion import cumulative_alphas
+from colorize_core.training.processes import start_processes
+from colorize_core.training.settings import TrainingSettings
 from colorize_core.training.strategies import Strategy, colorizer_loss, draw
-from colorize_core.training.trainer import TrainingSettings, train
+from colorize_core.training.trainer import train
 from demo.colorizer import DEMO_CONFIG
 
 from .data import WARPS, EncodedFigures, figure_batches
@@ -74,6 +76,7 @@ def trained_base(data: EncodedFigures, folder: Path) -> nn.Module:
     )
     settings = replace(BASE, seed=BASE_SEED)
     model = train(
+        start_processes(),
         Colorizer(unet),
         lambda start: figure_batches(blind, blind.sketch, BASE_SEED, start),
         lambda model, batch: strategy_loss(model, batch, Strategy()),
@@ -95,6 +98,7 @@ def trained_setup(
     unet = copy.deepcopy(base).requires_grad_(True)
     unet.control_encoder.requires_grad_(False)
     model = train(
+        start_processes(),
         FromHints(unet),
         lambda start: figure_batches(data, hints, seed, start),
         lambda model, batch: strategy_loss(model, batch, SETUPS[setup]),

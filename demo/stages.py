@@ -18,7 +18,9 @@ from colorize_core.checkpoint.keys import VAE_PREFIX
 from colorize_core.files import atomic_write
 from colorize_core.host.trainable import Colorizer, build_autoencoder, build_unet, load_start
 from colorize_core.training.export import save_checkpoint, save_weights
-from colorize_core.training.trainer import TrainingSettings, train
+from colorize_core.training.processes import start_processes
+from colorize_core.training.settings import TrainingSettings
+from colorize_core.training.trainer import train
 
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
@@ -95,7 +97,7 @@ def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_r
     def loss_of(model: nn.Module, step: int) -> torch.Tensor:
         return loss(model, np.random.default_rng((DRAWING_SEED, step)), step)
 
-    return train(model, itertools.count, loss_of, settings, run.folder / name)
+    return train(start_processes(), model, itertools.count, loss_of, settings, run.folder / name)
 
 
 @functools.cache

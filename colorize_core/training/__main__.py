@@ -10,6 +10,7 @@ EXAMPLES = """examples:
   python -m colorize_core.training training/noisy.yaml
   python -m colorize_core.training training/noisy.yaml --set training.steps=5000 --set data.root=/my/pictures
   accelerate launch --num_processes 2 -m colorize_core.training training/noisy.yaml
+  torchrun --nproc_per_node 2 -m colorize_core.training training/noisy.yaml    (on CPUs)
 
 Paths in the file and in KEY=VALUE are relative to the file.
 A training that was stopped, even killed, goes on where it was when the same command is given again.
@@ -42,13 +43,17 @@ def main() -> None:
     args = arguments()
     standalone.require("accelerate")
     standalone.find_comfyui()
-    from accelerate import PartialState
-
-    standalone.prepare(PartialState().device.type)  # accelerate has made this process's device the current one
-    from . import colorizer, experiment
+    from . import config, processes
 
     try:
-        colorizer.run(experiment.load(args.experiment, args.overrides))
+        experiment = config.load(args.experiment, args.overrides)
+        settings = experiment.training
+        # It makes this process's device the current one, which the host then takes.
+        accelerator = processes.start_processes(settings.mixed_precision, settings.trackers, experiment.output)
+        standalone.prepare(accelerator.device.type)
+        from . import colorizer
+
+        colorizer.run(experiment, accelerator)
     except (ValueError, FloatingPointError) as error:
         sys.exit(str(error))
 

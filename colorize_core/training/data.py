@@ -1,5 +1,7 @@
 """Pictures to learn from: `color/` and `sketch/`, folders or zip archives of the same names, read as samples."""
 
+import functools
+import hashlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from ..sketch import white_on_black
 from .buckets import WHOLE, CropBox, crop_box
 from .deformation import Deformation, deform
 from .pictures import Size, Store, UnreadablePicture, first_names
+from .settings import RelativePath
 
 MAX_DISTORTION = 1.02  # aspect ratio of a sketch to that of its picture
 PICTURE_STREAM = 2  # keeps what is drawn for a picture apart from what its loss draws by the same seed
@@ -33,7 +36,7 @@ class DataSettings:
     `workers` processes read pictures in advance; with 0 the training waits for each.
     """
 
-    root: Path
+    root: RelativePath
     batch_size: int = 16
     resolutions: tuple[int, ...] = (512,)
     multiple: int = SIZE_MULTIPLE
@@ -78,6 +81,14 @@ class PictureFolder:
             raise ValueError(nothing_readable(root, len(names), unreadable[0]))
         readable = [(name, size) for name, size in zip(names, sizes, strict=True) if isinstance(size, tuple)]
         self.names, self.sizes = (list(column) for column in zip(*readable, strict=True))
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Twelve digits that tell these pictures from others, by their names and sizes."""
+        digest = hashlib.sha256()
+        for row in zip(self.names, self.sizes, strict=True):
+            digest.update(repr(row).encode())
+        return digest.hexdigest()[:12]
 
     def __len__(self) -> int:
         return len(self.names)

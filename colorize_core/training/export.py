@@ -24,7 +24,11 @@ def save_checkpoint(
 
 
 def save_weights(weights: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """A .safetensors file of `weights`."""
-    halved = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}
+    """A .safetensors file of `weights` in half precision."""
     with atomic_write(path) as file:
-        save_file(halved, file, metadata)
+        save_file(halved(weights), file, metadata)
+
+
+def halved(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`weights` in half precision, on the CPU; whole numbers stay as they are."""
+    return {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in weights.items()}

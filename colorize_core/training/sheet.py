@@ -12,6 +12,7 @@ from ..host.colorize import colorize
 from ..sketch import LATENT_DOWNSCALE, Sketch
 from .data import DataSettings, PictureFolder
 from .deformation import Deformation
+from .encoders import Encoders
 from .pictures import UnreadablePicture
 
 AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
@@ -45,12 +46,12 @@ def choose(pictures: PictureFolder, settings: DataSettings, count: int) -> Sampl
 
 
 @torch.no_grad()
-def colored(model, vae, clip_vision, samples: Samples) -> torch.Tensor:
+def colored(model, encoders: Encoders, samples: Samples) -> torch.Tensor:
     """A sheet [3,B*S,3*S] in 0..1 of what the host's MODEL makes of the samples: sketch, reference, result."""
     reference, sketch = (images.add(1).div(2) for images in (samples.reference, samples.sketch))
-    tokens = encode_reference(clip_vision, reference.movedim(1, -1))
+    tokens = encode_reference(encoders.clip_vision, reference.movedim(1, -1))
     side = sketch.shape[-1]
     latent = torch.zeros(len(sketch), 4, side // LATENT_DOWNSCALE, side // LATENT_DOWNSCALE)
     result = colorize(model, tokens, Sketch(samples.sketch), {"samples": latent})["samples"]
-    columns = sketch, F.interpolate(reference, (side, side)), vae.decode(result).movedim(-1, 1).cpu()
+    columns = sketch, F.interpolate(reference, (side, side)), encoders.vae.decode(result).movedim(-1, 1).cpu()
     return rearrange(list(columns), "column b c h w -> c (b h) (column w)")

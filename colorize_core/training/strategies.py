@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..sketch import BLANK
 from .diffusion import STEPS, add_noise, min_snr_weight, target
 
 MIRRORED_FROM = 900  # the last tenth of the schedule
-EMPTY_SKETCH = -1.0  # paper everywhere
 DRAWS_STREAM = 1  # keeps the draws apart from other generators that take a sample's seed as it is
 
 
@@ -126,7 +126,7 @@ def colorizer_loss(
     tokens = torch.where(noised, noise_tokens(tokens, draws.token_noise, t, alphas), tokens)
     # Dropped after noising: a dropped reference is zeros, not noise.
     tokens = tokens.masked_fill((draws.drop < strategy.drop_rate)[:, None, None], 0)
-    sketch = sketch.masked_fill((draws.sketch_drop < strategy.sketch_drop_rate)[:, None, None, None], EMPTY_SKETCH)
+    sketch = sketch.masked_fill((draws.sketch_drop < strategy.sketch_drop_rate)[:, None, None, None], BLANK)
     row_weight = torch.ones_like(draws.drop)
 
     if strategy.dual_weight:

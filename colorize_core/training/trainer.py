@@ -1,229 +1,225 @@
 """The training loop: any number of processes through accelerate, and killed at any moment it goes on where it was."""
 
 import json
+import logging
 import math
-import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device, tqdm
+from accelerate.utils import find_batch_size, send_to_device, tqdm
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
-from transformers import get_scheduler
 
-MAY_CHANGE = ("steps", "save_every", "tensorboard")  # a run can go on with other values of these
+from .optimizer import MovingAverage, build_optimizer
+from .settings import TrainingSettings
+from .state import Progress, Trained, resume, save_state
 
+BAD_STEPS = 10  # in a row, whose loss is not finite: then a run ends
+RECORD = "losses.csv"
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a model is trained. Raises ValueError for numbers out of range.
-
-    `schedule` is one of transformers'; "warmup_stable_decay" falls linearly to zero over the last half of the steps.
-    `ema` is the decay of the weights' moving average.
-    """
-
-    steps: int
-    learning_rate: float = 1e-5
-    warmup_steps: int = 0
-    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine", "warmup_stable_decay"] = (
-        "constant_with_warmup"
-    )
-    accumulation: int = 1  # a step's batch is computed in this many parts by each process
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    ema: float = 0.999
-    clip_norm: float = 1.0
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    save_every: int = 1000
-    seed: int = 0
-    tensorboard: bool = False
-
-    def __post_init__(self):
-        for name, least in (("steps", 1), ("warmup_steps", 0), ("accumulation", 1), ("save_every", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: is {getattr(self, name)}; allowed is {least} or more.")
-        if self.schedule == "constant" and self.warmup_steps:
-            raise ValueError(
-                f"schedule: is constant, which has no warm-up, and warmup_steps is {self.warmup_steps}: take "
-                "constant_with_warmup, or 0 warmup_steps."
-            )
-        if self.schedule == "warmup_stable_decay" and 2 * self.warmup_steps > self.steps:
-            raise ValueError(
-                f"warmup_steps: is {self.warmup_steps}; allowed is half of the {self.steps} steps at most, since "
-                "warmup_stable_decay falls in the other half."
-            )
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: is {getattr(self, name)}; allowed is more than 0.")
-        if not self.weight_decay >= 0:
-            raise ValueError(f"weight_decay: is {self.weight_decay}; allowed is 0 or more.")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas: is {list(self.betas)}; allowed are two numbers of 0 or more, below 1.")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema: is {self.ema}; allowed is 0 or more, below 1.")
+logger = logging.getLogger(__name__)
 
 
 def train(
+    accelerator: Accelerator,
     model: nn.Module,
     batches: Callable[[int], Iterable[Any]],
     loss_of: Callable[[nn.Module, Any], torch.Tensor],
     settings: TrainingSettings,
     folder: Path,
-    on_save: Callable[[nn.Module, int], None] | None = None,
-    about: Mapping[str, Any] | None = None,
+    on_save: Callable[[nn.Module, int], Mapping[str, float] | None] | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Trains the parameters of `model` that take gradients; gives it back to be used, their moving average in it.
 
     `batches(step)` gives, from that step on and without end, this process's parts of the batches, `accumulation` parts
     for each step; tensors in them are moved to the device. `loss_of(model, part)` is the mean loss of a part's rows (a
     scalar) by the `model` that it is given, which shares its gradients with the other processes. torch is seeded anew
-    for every part. `on_save(average, steps)` is called by the main process after each save.
-    `about` is what else must not change in a run, by name, in values that JSON has.
+    for every part. `on_save(model, steps)` is called by the main process after each save, with the average in the
+    model; what it returns is logged. `fixed` is what must not change in a run, by name, in values that JSON has.
 
-    `folder` (with several machines: one that all see) keeps the last state, from which a run that finds it goes on, the
-    record losses.csv, and TensorBoard's if asked for. Raises ValueError when the state there is of other settings, of
-    another `about` or of another model, FloatingPointError when a loss is not finite.
+    A step whose loss is not finite is left out. On SIGTERM the state is saved, and SystemExit raised.
+
+    `folder` (with several machines: one that all see) keeps the last states, from the newest of which a run that finds
+    it goes on, the record losses.csv, and TensorBoard's if asked for. Raises ValueError when the state there is of
+    another `fixed`, seed, optimizer or model, FloatingPointError when ten losses in a row are not finite.
     """
-    accelerator = Accelerator(
-        mixed_precision=settings.mixed_precision,
-        gradient_accumulation_steps=settings.accumulation,
-        log_with="tensorboard" if settings.tensorboard else None,
-        project_dir=folder,
+    model = model.to(accelerator.device).train()
+    weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    optimizer = build_optimizer(
+        settings.optimizer, list(weights.values()), settings.learning_rate, settings.betas, settings.weight_decay
     )
-    parameters = [p for p in model.to(accelerator.device).train().parameters() if p.requires_grad]
-    average = AveragedModel(model, multi_avg_fn=warmed_up_average(settings.ema)).eval()
-    optimizer = torch.optim.AdamW(
-        parameters, settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-    )
-    scheduler = scheduled(optimizer, settings)
-    shared, optimizer = accelerator.prepare(model, optimizer)
-    accelerator.register_for_checkpointing(average, scheduler)
-    # The state holds the model itself, without what shares its gradients: any number of processes can go on from it.
-    accelerator.register_save_state_pre_hook(lambda _, weights, __: weights.__setitem__(0, model.state_dict()))
-    accelerator.register_load_state_pre_hook(lambda models, _: models.__setitem__(0, model))
-
-    told = asdict(settings) | dict(about or {})
-    start = resume(accelerator, told, folder)
-    if start >= settings.steps:
-        return averaged(accelerator, shared, average)
-    accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start}})
-    record = folder / "losses.csv"
-    if accelerator.is_main_process:
-        cut(record, start)
-    parts = iter(batches(start))
-    progress = tqdm(range(start, settings.steps), folder.name, settings.steps, initial=start, mininterval=1)
-    for step in progress:
-        loss = torch.zeros((), device=accelerator.device)
-        for index in range(settings.accumulation):
-            part = send_to_device(next(parts), accelerator.device)
-            seed_torch(settings.seed, step, index * accelerator.num_processes + accelerator.process_index)
-            with accelerator.accumulate(shared):
-                with accelerator.autocast():
-                    part_loss = loss_of(shared, part)
-                accelerator.backward(part_loss)
-            loss += part_loss.detach() / settings.accumulation
-        loss = accelerator.reduce(loss, "mean").item()
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"{folder.name}: the loss is {loss} at step {step}.")
-        accelerator.clip_grad_norm_(parameters, settings.clip_norm)
-        rate = scheduler.get_last_lr()[0]
-        optimizer.step()
-        optimizer.zero_grad()
-        if not optimizer.step_was_skipped:  # as fp16 does where gradients overflow, to go on with a smaller scale
-            scheduler.step()
-            average.update_parameters(model)
-
-        progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        accelerator.log({"loss": loss, "learning_rate": rate}, step)
-        if accelerator.is_main_process:
-            with record.open("a") as file:
-                file.write(f"{step},{loss!r},{rate!r}\n")
-        done = step + 1
-        if done % settings.save_every == 0 or done == settings.steps:
-            save(accelerator, told, folder, done)
-            if on_save and accelerator.is_main_process:
-                on_save(average.module, done)
-    for tracker in accelerator.trackers:
-        tracker.finish()
-    return averaged(accelerator, shared, average)
-
-
-def warmed_up_average(decay: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
-    """For AveragedModel: a moving average that forgets faster, (1 + n) / (10 + n), in its first updates n."""
-
-    @torch.no_grad()
-    def update(averages: list[torch.Tensor], values: list[torch.Tensor], updates: torch.Tensor) -> None:
-        torch._foreach_lerp_(averages, values, 1 - min(decay, (1 + int(updates)) / (10 + int(updates))))
-
-    return update
-
-
-def scheduled(optimizer: torch.optim.Optimizer, settings: TrainingSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    decay = {"num_decay_steps": settings.steps // 2, "decay_type": "linear"}
-    options = decay if settings.schedule == "warmup_stable_decay" else None
-    return get_scheduler(settings.schedule, optimizer, settings.warmup_steps, settings.steps, options)
-
-
-def seed_torch(*place: int) -> None:
-    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
-
-
-def averaged(accelerator: Accelerator, shared: nn.Module, average: AveragedModel) -> nn.Module:
-    model = accelerator.unwrap_model(shared, keep_fp32_wrapper=False)
-    model.load_state_dict(average.module.state_dict())
+    average = MovingAverage(weights, settings.ema, settings.ema_on_cpu) if settings.ema else None
+    trained = Trained(weights, optimizer, average, accelerator.scaler)
+    values = json.loads(json.dumps(asdict(settings) | dict(fixed or {})))
+    progress = resume(accelerator, trained, values, tuple(fixed or ()), folder)
+    if progress.steps < settings.steps:
+        shared, stepper = accelerator.prepare(torch.compile(model) if settings.compile else model, optimizer)
+        start_record(accelerator, settings, values, folder, progress.steps)
+        parts = iter(batches(progress.steps))
+        bar = tqdm(
+            range(progress.steps, settings.steps), folder.name, settings.steps, initial=progress.steps, mininterval=1
+        )
+        with stop_signal() as stop:
+            for step in bar:
+                begin = time.perf_counter()
+                loss, rows = accumulate_gradients(accelerator, shared, parts, loss_of, settings, step)
+                # Beside the loss all processes share whether one of them is to stop.
+                loss, stopping = accelerator.reduce(
+                    torch.stack([loss, loss.new_tensor(stop.is_set())]), "mean"
+                ).tolist()
+                rate, norm = update_weights(accelerator, stepper, trained, settings, progress, loss)
+                numbers = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
+                log_step(accelerator, folder, step, numbers, rows / (time.perf_counter() - begin))
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                if progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping:
+                    save(accelerator, model, trained, progress, values, settings, folder, on_save)
+                if stopping:
+                    raise SystemExit(f"{folder.name}: stopped and saved at step {progress.steps}.")
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        model = accelerator.unwrap_model(shared, keep_fp32_wrapper=False, keep_torch_compile=False)
+    if average:
+        average.settle()
     return model.eval()
 
 
-def cut(record: Path, steps: int) -> None:
-    """Leaves the heading and the first `steps` rows: a killed run may have gone further than its last save."""
-    with record.open("a+") as file:
+def accumulate_gradients(
+    accelerator: Accelerator,
+    shared: nn.Module,
+    parts: Iterator,
+    loss_of: Callable,
+    settings: TrainingSettings,
+    step: int,
+) -> tuple[torch.Tensor, int]:
+    """The gradients of a step's parts, summed up; gives this process's mean loss, and the rows of all processes."""
+    mean, rows = torch.zeros((), device=accelerator.device), 0
+    for index in range(settings.accumulation):
+        part = send_to_device(next(parts), accelerator.device, non_blocking=True)
+        seed_torch(settings.seed, step, index * accelerator.num_processes + accelerator.process_index)
+        is_last = index == settings.accumulation - 1
+        with nullcontext() if is_last else accelerator.no_sync(shared):
+            with accelerator.autocast():
+                loss = loss_of(shared, part) / settings.accumulation
+            accelerator.backward(loss)
+        mean += loss.detach()
+        rows += find_batch_size(part) * accelerator.num_processes
+    return mean, rows
+
+
+def update_weights(
+    accelerator: Accelerator,
+    stepper: torch.optim.Optimizer,
+    trained: Trained,
+    settings: TrainingSettings,
+    progress: Progress,
+    loss: float,
+) -> tuple[float, float]:
+    """One step of the optimizer, left out where the loss or the gradients are not finite; gives its rate and norm.
+
+    Raises FloatingPointError when that was so ten times in a row.
+    """
+    rate = settings.rate(progress.updates)
+    for group in stepper.param_groups:
+        group["lr"] = rate
+    norm = float(accelerator.clip_grad_norm_(trained.weights.values(), settings.clip_norm))
+    # Gradients that overflow in fp16 are usual: its scaler leaves the step out and goes on with a smaller scale.
+    finite = math.isfinite(loss) and (math.isfinite(norm) or trained.scaler is not None)
+    if finite or trained.scaler:
+        stepper.step()
+    stepper.zero_grad()
+    if finite and not stepper.step_was_skipped:
+        if trained.average:
+            trained.average.update(progress.updates)
+        progress.updates += 1
+    progress.bad = 0 if finite else progress.bad + 1
+    if not finite:
+        logger.warning("step %d is left out: its loss is %g, the norm of its gradients %g", progress.steps, loss, norm)
+    if progress.bad == BAD_STEPS:
+        raise FloatingPointError(
+            f"The loss or its gradients were not finite in {BAD_STEPS} steps in a row, {progress.steps} the last (loss "
+            f"{loss}). Take a lower learning_rate, or bf16 for fp16, and look at the pictures."
+        )
+    progress.steps += 1
+    return rate, norm
+
+
+def save(
+    accelerator: Accelerator,
+    model: nn.Module,
+    trained: Trained,
+    progress: Progress,
+    values: Mapping[str, Any],
+    settings: TrainingSettings,
+    folder: Path,
+    on_save: Callable | None,
+) -> None:
+    """By the main process: the state, and `on_save` with the average in the model."""
+    if accelerator.is_main_process:
+        save_state(folder, trained, progress, values, settings.keep)
+        if on_save:
+            with trained.average.in_use() if trained.average else nullcontext():
+                found = on_save(model.eval(), progress.steps)
+            model.train()
+            if found:
+                accelerator.log(dict(found), progress.steps)
+    accelerator.wait_for_everyone()
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, as long as the block lasts."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # which alone may be signaled
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def start_record(
+    accelerator: Accelerator, settings: TrainingSettings, values: Mapping, folder: Path, steps: int
+) -> None:
+    """losses.csv up to these steps, and the trackers: a killed run may have gone further than its last save."""
+    if settings.trackers:
+        options = {"tensorboard": {"purge_step": steps}} if settings.tensorboard else {}
+        config = {name: value for name, value in values.items() if isinstance(value, (int, float, str, bool))}
+        accelerator.init_trackers("tensorboard" if settings.tensorboard else "colorize-diffusion", config, options)
+    if not accelerator.is_main_process:
+        return
+    with (folder / RECORD).open("a+") as file:
         file.seek(0)
         if not file.readline():
-            file.write("step,loss,learning_rate\n")
+            file.write("step,loss,learning_rate,gradient_norm\n")
         for _ in range(steps):
             file.readline()
         file.truncate(file.tell())
 
 
-def save(accelerator: Accelerator, told: dict[str, Any], folder: Path, steps: int) -> None:
-    """Makes the state of `folder` the present one: complete under its name, or not there."""
-    unfinished = folder / "unfinished"
-    if accelerator.is_main_process:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        (unfinished / "settings.json").write_text(json.dumps(told, indent=1))
-    accelerator.wait_for_everyone()
-    accelerator.save_state(unfinished)
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        old = list(folder.glob("step-*"))
-        unfinished.rename(folder / f"step-{steps:08}")
-        for state in old:
-            shutil.rmtree(state)
+def log_step(
+    accelerator: Accelerator, folder: Path, step: int, values: Mapping[str, float], rows_per_second: float
+) -> None:
+    """A row of losses.csv; and in the trackers also how fast it goes, and the most memory that the device has held."""
+    if not accelerator.is_main_process:
+        return
+    with (folder / RECORD).open("a") as file:
+        file.write(f"{step},{','.join(map(repr, values.values()))}\n")
+    extra = {"images_per_second": rows_per_second}
+    if accelerator.device.type != "cpu":
+        extra["memory_gib"] = torch.accelerator.max_memory_allocated() / 2**30
+    accelerator.log(dict(values) | extra, step)
 
 
-def resume(accelerator: Accelerator, told: dict[str, Any], folder: Path) -> int:
-    """Loads the newest state of `folder`, if there is one; gives the number of steps that were made before."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = max(folder.glob("step-*"), default=None)
-    if state is None:
-        return 0
-    wanted, held = json.loads(json.dumps(told)), json.loads((state / "settings.json").read_text())
-    for name in sorted((wanted.keys() & held.keys()) - set(MAY_CHANGE)):
-        if held[name] != wanted[name]:
-            raise ValueError(
-                f"{state} was trained with {name} {held[name]}, not {wanted[name]}: set it back or take another folder."
-            )
-    try:
-        accelerator.load_state(state)
-    except torch.OutOfMemoryError:  # a RuntimeError too, and nothing that another folder would mend
-        raise
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{state} is of another model: take another folder. {error}") from error
-    accelerator.print(f"{folder.name}: going on from {state}")
-    return int(state.name.removeprefix("step-"))
+def seed_torch(*numbers: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))

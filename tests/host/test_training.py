@@ -180,7 +180,16 @@ def experiment(module, load_module, tmp_path):
     """`experiment("key=value", ...)`: a short training on four demo pictures in `tmp_path`."""
     load_module("demo.pictures").write_pictures(tmp_path / "pictures", pairs=2, size=SIDE, seed=5)
     (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
-    return lambda *overrides: module("training.experiment").load(tmp_path / "experiment.yaml", overrides)
+    return lambda *overrides: module("training.config").load(tmp_path / "experiment.yaml", overrides)
+
+
+@pytest.fixture
+def run(module):
+    """`run(experiment)` trains as one process."""
+    return lambda experiment: module("training.colorizer").run(
+        experiment,
+        module("training.processes").start_processes(folder=experiment.output, trackers=experiment.training.trackers),
+    )
 
 
 @pytest.fixture
@@ -207,8 +216,8 @@ def colors(node, core_node, models_dir, tmp_path):
     return run
 
 
-def test_a_model_trained_from_a_published_file_colors_through_the_nodes(module, experiment, colors, tmp_path):
-    module("training.colorizer").run(experiment())
+def test_a_model_trained_from_a_published_file_colors_through_the_nodes(run, module, experiment, colors, tmp_path):
+    run(experiment())
     file = tmp_path / "mine" / "mine.safetensors"
     start, trained = load_file(DEMO / "colorize-demo.safetensors"), load_file(file)
     assert trained.pop("colorize_head_channels").tolist() == [16, 0, 0]
@@ -224,8 +233,7 @@ def test_a_model_trained_from_a_published_file_colors_through_the_nodes(module, 
     assert result.std() > 20
 
 
-def test_a_training_goes_on_with_the_strategy_that_it_began_with_or_says_so(module, experiment, tmp_path):
-    run = module("training.colorizer").run
+def test_a_training_goes_on_with_the_strategy_that_it_began_with_or_says_so(run, module, experiment, tmp_path):
     run(experiment(*FROM_NOTHING, "training.steps=1"))
     moved = shutil.move(tmp_path / "pictures", tmp_path / "elsewhere")
     run(experiment(*FROM_NOTHING, f"data.root={moved}", "data.workers=1"))
@@ -236,7 +244,7 @@ def test_a_training_goes_on_with_the_strategy_that_it_began_with_or_says_so(modu
 
 def test_sheets_lie_beside_the_curves_in_a_run_of_their_own(module, tmp_path):
     for steps in (5, 10):
-        module("training.colorizer").save_sheet(torch.rand(3, 8, 24), tmp_path, steps, tensorboard=True)
+        module("training.results").save_sheet(torch.rand(3, 8, 24), tmp_path, steps, tensorboard=True)
     assert [file.name for file in sorted((tmp_path / "sheets").iterdir())] == ["00000005.png", "00000010.png"]
     assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == ["sheets"]
     assert len(list((tmp_path / "tensorboard" / "sheets").iterdir())) == 2
@@ -258,25 +266,28 @@ def test_other_pictures_stand_in_on_a_sheet_for_those_that_cannot_be_read(module
     assert chosen(2) is None
 
 
-def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(module, experiment, tmp_path, monkeypatch, caplog):
+def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(
+    run, module, experiment, tmp_path, monkeypatch, caplog
+):
     def out_of_memory(*_):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(module("training.sheet"), "colored", out_of_memory)
-    module("training.colorizer").run(experiment(*FROM_NOTHING[:2], "training.steps=1"))
+    run(experiment(*FROM_NOTHING[:2], "training.steps=1"))
     assert "no sheet at step 1: out of memory; set samples to 0" in caplog.text
     assert (tmp_path / "mine" / "mine.safetensors").is_file() and not (tmp_path / "mine" / "sheets").exists()
 
 
-def test_a_training_that_wants_tensorboard_where_there_is_none_does_not_start(module, experiment, monkeypatch):
-    colorizer = module("training.colorizer")  # first: what it imports looks for packages too
+def test_a_training_that_wants_tensorboard_where_there_is_none_does_not_start(run, module, experiment, monkeypatch):
+    settings = experiment("training.tensorboard=true")
+    module("training.processes")  # first: what it imports looks for packages too
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="tensorboard is missing: pip install"):
-        colorizer.run(experiment("training.tensorboard=true"))
+        run(settings)
 
 
-def test_a_model_trained_from_nothing_colors_through_the_nodes(module, experiment, colors, tmp_path):
-    module("training.colorizer").run(experiment(*FROM_NOTHING))
+def test_a_model_trained_from_nothing_colors_through_the_nodes(run, module, experiment, colors, tmp_path):
+    run(experiment(*FROM_NOTHING))
     file = tmp_path / "mine" / "mine.safetensors"
     assert colors(file).isfinite().all()
     assert not (tmp_path / "mine" / "sheets").exists()
@@ -285,7 +296,7 @@ def test_a_model_trained_from_nothing_colors_through_the_nodes(module, experimen
 def test_training_sees_what_the_nodes_make_of_a_picture(module, experiment, core_node):
     colorizer = module("training.colorizer")
     settings = experiment()
-    encoders = colorizer.load_encoders(settings, colorizer.build_start(settings))
+    encoders = module("training.encoders").load_encoders(settings, colorizer.build_start(settings))
     picture = torch.rand(1, SIDE, SIDE, 3)
     part = {key: picture.movedim(-1, 1) * 2 - 1 for key in ("color", "reference")}
     latent, tokens = encoders.encode(part)
@@ -297,11 +308,11 @@ def test_training_sees_what_the_nodes_make_of_a_picture(module, experiment, core
 
 
 def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
-    module, experiment, node, models_dir, tmp_path, monkeypatch, caplog
+    run, module, experiment, node, models_dir, tmp_path, monkeypatch, caplog
 ):
     colorizer = module("training.colorizer")
     settings = experiment("token_type=cls", "training.steps=1")
-    encoders = colorizer.load_encoders(settings, colorizer.build_start(settings))
+    encoders = module("training.encoders").load_encoders(settings, colorizer.build_start(settings))
     picture = torch.rand(2, SIDE, SIDE, 3)
     part = {key: picture.movedim(-1, 1) * 2 - 1 for key in ("color", "reference")}
     expected = module("host.clip").encode_reference(encoders.clip_vision, picture).cls
@@ -314,7 +325,7 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
         return torch.zeros(3, 1, 1)
 
     monkeypatch.setattr(module("training.sheet"), "colored", colored)
-    colorizer.run(settings)
+    run(settings)
     assert kinds == ["cls"] and not caplog.text
     shutil.copy(tmp_path / "mine" / "mine.safetensors", models_dir / "checkpoints")
     mine = f"start={{kind: checkpoint, file: {(tmp_path / 'mine' / 'mine.safetensors').as_posix()}}}"
@@ -329,16 +340,16 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
         read()
         assert warning in caplog.text
     with pytest.raises(ValueError, match="step-00000001 was trained with token_type cls, not attention"):
-        colorizer.run(experiment())
+        run(experiment())
 
 
-def test_a_vae_with_other_latents_is_named(module, load_module, experiment, tmp_path):
+def test_a_vae_with_other_latents_is_named(run, module, load_module, experiment, tmp_path):
     ddconfig = load_module("demo.vae").DDCONFIG | {"z_channels": 16}
     wide = module("host.trainable").build_autoencoder(ddconfig)
     save_file(wide.state_dict(), tmp_path / "wide.safetensors")
     settings = experiment(FROM_NOTHING[0], f"vae={tmp_path / 'wide.safetensors'}")
     with pytest.raises(ValueError, match=r"vae: the latents of wide\.safetensors have 16 channels .* takes 4"):
-        module("training.colorizer").run(settings)
+        run(settings)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +364,6 @@ def test_a_vae_with_other_latents_is_named(module, load_module, experiment, tmp_
         ),
     ],
 )
-def test_files_that_do_not_fit_are_named(module, experiment, overrides, message):
+def test_files_that_do_not_fit_are_named(run, module, experiment, overrides, message):
     with pytest.raises(ValueError, match=message):
-        module("training.colorizer").run(experiment(*overrides))
+        run(experiment(*overrides))

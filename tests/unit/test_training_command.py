@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
-import yaml
 
 from colorize_core.host import standalone
-from colorize_core.training import experiment
+from colorize_core.training import config, experiment
 from colorize_core.training.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
@@ -40,8 +39,8 @@ def keys(kind, section=""):
 def test_every_key_of_an_experiment_is_explained_with_its_default():
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| .+ \|$", (ROOT / "training" / "README.md").read_text(), re.MULTILINE)
     words = {"needed": dataclasses.MISSING, "none": None}
-    told = {key: words[cell] if cell in words else yaml.load(cell.strip("`"), experiment._Loader) for key, cell in rows}
-    assert told == {key: list(value) if isinstance(value, tuple) else value for key, value in keys(Experiment)}
+    explained = {key: words[cell] if cell in words else config.read_yaml(cell.strip("`")) for key, cell in rows}
+    assert explained == {key: list(value) if isinstance(value, tuple) else value for key, value in keys(Experiment)}
 
 
 def test_without_its_packages_it_says_what_to_install(monkeypatch):
@@ -94,4 +93,4 @@ def test_without_comfyui_it_says_where_to_put_the_pack(find):
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
 def test_the_experiments_that_come_with_it_are_valid(file, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "check_file", lambda key, path: None)
-    assert experiment.load(file, [f"data.root={tmp_path}"]).output.parent.resolve() == ROOT / "out"
+    assert config.load(file, [f"data.root={tmp_path}"]).output.parent.resolve() == ROOT / "out"

@@ -1,0 +1,76 @@
+"""Which weights of a colorizer are trained: all, a part of them, or a LoRA beside them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """Which weights are trained.
+
+    `part` is all of them, those of the denoiser's attentions, those of the sketch encoder, or a LoRA of `rank` and
+    `alpha` on the attentions' projections. Raises ValueError for numbers out of range.
+    """
+
+    part: Literal["all", "attention", "sketch_encoder", "lora"] = "all"
+    rank: int = 16
+    alpha: float = 16.0
+
+    def __post_init__(self):
+        if self.rank < 1:
+            raise ValueError(f"rank: is {self.rank}; allowed is 1 or more.")
+        if not self.alpha > 0:
+            raise ValueError(f"alpha: is {self.alpha}; allowed is more than 0.")
+
+
+ATTENTIONS = (".attn1.", ".attn2.")
+SKETCH_ENCODER = "control_encoder."
+PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]  # of the attentions: what a LoRA is beside
+ADAPTER = "default"  # PEFT's name of the one LoRA
+BASE = ".base_layer"  # what PEFT has put the LoRA's projection below
+
+
+def select_weights(unet: nn.Module, settings: WeightSettings) -> None:
+    """Leaves gradients to the weights of `unet` that are trained; a LoRA is put into it, at first without effect.
+
+    Raises ValueError where PEFT is missing.
+    """
+    if settings.part == "lora":
+        try:
+            from peft import LoraConfig, inject_adapter_in_model
+        except ImportError as error:
+            raise ValueError(f"weights.part: lora needs PEFT ({error}): pip install peft.") from error
+        unet.requires_grad_(False)
+        lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=PROJECTIONS)
+        inject_adapter_in_model(lora, unet, ADAPTER)
+        return
+    for name, weight in unet.named_parameters():
+        is_part = {
+            "all": True,
+            "attention": any(mark in name for mark in ATTENTIONS) and not name.startswith(SKETCH_ENCODER),
+            "sketch_encoder": name.startswith(SKETCH_ENCODER),
+        }
+        weight.requires_grad_(is_part[settings.part])
+
+
+@torch.no_grad()
+def plain_weights(unet: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of `unet` under the names that they have without a LoRA, in which that is counted in."""
+    weights = {name.replace(BASE, ""): weight for name, weight in unet.state_dict().items() if ".lora_" not in name}
+    for name, module in unet.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            weights[f"{name}.weight"] = weights[f"{name}.weight"] + module.get_delta_weight(ADAPTER)
+    return weights
+
+
+def lora_weights(unet: nn.Module, alpha: float) -> dict[str, torch.Tensor]:
+    """The LoRA in `unet` as the host's loaders read it: `lora_A.weight`, `lora_B.weight` and `alpha` of each layer."""
+    found = {}
+    for name, weight in unet.state_dict().items():
+        if ".lora_" in name:
+            found[f"diffusion_model.{name.replace(f'.{ADAPTER}', '')}"] = weight
+            found[f"diffusion_model.{name.partition('.lora_')[0]}.alpha"] = torch.tensor(alpha)
+    return found
