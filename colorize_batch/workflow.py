@@ -10,7 +10,8 @@ Slot = tuple[str, str]  # a node's id and the name of its input
 # Input kinds that are widgets: the browser saves a value for each, connected or not.
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 AFTER_GENERATE = "control_after_generate"  # the widget that a seed brings along
-BUTTONS = (AFTER_GENERATE, "upload")
+UPLOAD = "upload"  # the button that a picture brings along
+BUTTONS = (AFTER_GENERATE, UPLOAD)
 NOTES = ("Note", "MarkdownNote")
 MODES = {2: "muted", 4: "bypassed"}
 EXPORT = "In ComfyUI, save it with File > Export (API) and use that file."
@@ -81,12 +82,14 @@ def widget_names(info: dict) -> list[str]:
     """Names of a node's widgets, in the order in which a workflow keeps their values."""
     names = []
     for group in ("required", "optional"):
+        buttons = []  # the browser adds them behind the group's own
         for name in info["input_order"].get(group, []):
             kind, options = [*info["input"][group][name], {}][:2]
             if isinstance(kind, list) or kind in WIDGET_TYPES:
                 names.append(name)
                 names += [AFTER_GENERATE] if options.get(AFTER_GENERATE) else []
-                names += ["upload"] if options.get("image_upload") else []
+                buttons += [UPLOAD] if options.get("image_upload") else []
+        names += buttons
     return names
 
 

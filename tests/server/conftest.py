@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
@@ -23,7 +24,10 @@ TINY = {
     "width": 64,
     "height": 64,
     "steps": 2,
+    "lora_name": "tiny-lora.safetensors",
 }
+# What the templates leave to the user, by the title of the node that loads it.
+CHOSEN = {"Drawing": "sketch.png", "Second drawing": "sketch.png", "Mask of the right one": "reference.png"}
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +42,8 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
     save_file(golden_state_dict, checkpoints / "no-vae.safetensors", golden_config_metadata)
     save_file(unet_only, checkpoints / "plain-sd.safetensors")
     shutil.copy(golden_clip, clip_vision)
+    (base / "models" / "loras").mkdir()
+    save_file(tiny_lora(), base / "models" / "loras" / "tiny-lora.safetensors")
     draw_pictures(base / "input")
     link_pack(base / "custom_nodes")
     return base
@@ -47,6 +53,12 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
 def server(base):
     with Server(comfyui_command(base, "--preview-method", "latent2rgb"), base) as running:
         yield running
+
+
+def tiny_lora() -> dict[str, torch.Tensor]:
+    """A LoRA for one layer of the tiny model."""
+    name = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_q.lora_{}.weight"
+    return {name.format("down"): torch.full((4, 32), 0.1), name.format("up"): torch.full((32, 4), 0.1)}
 
 
 def draw_pictures(folder: Path) -> None:
@@ -78,6 +90,8 @@ def shrink():
         small = copy.deepcopy(prompt)
         for node in small.values():
             node["inputs"] |= {key: value for key, value in TINY.items() if key in node["inputs"]}
+            if node["inputs"].get("image") == "":
+                node["inputs"]["image"] = CHOSEN.get(node["_meta"]["title"], "reference.png")
         return small
 
     return make

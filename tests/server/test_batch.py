@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from dev import COMFYUI
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = ROOT / "workflows" / "Colorize a sketch from a reference.json"
+TEMPLATE = ROOT / "workflows" / "Colorize-lineart-anime-manga.json"
 TINY_VALUES = ("1.ckpt_name=tiny-eps.safetensors", "2.clip_name=tiny-clip.safetensors", "5.width=64", "5.height=64")
 BROKEN, WITHOUT_REFERENCE = "alice/5", "carol/1"
 WAIT_SECONDS = 300

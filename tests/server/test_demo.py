@@ -16,7 +16,7 @@ def prompt():
 
 
 def test_the_demo_is_the_template_with_its_own_files_and_size(prompt, tiny_prompt, shrink, workflows):
-    template = tiny_prompt(workflows["Colorize a sketch from a reference"])
+    template = tiny_prompt(workflows["Colorize-lineart-anime-manga"])
     demo = shrink(prompt)
     for key, node in template.items():
         assert demo[key]["class_type"] == node["class_type"]

@@ -12,7 +12,7 @@ import urllib.request
 import aiohttp
 import pytest
 
-TEMPLATE = "Colorize a sketch from a reference"
+TEMPLATE = "Colorize-lineart-anime-manga"
 BINARY_PREVIEWS = {1, 4}  # a preview picture, without and with metadata
 
 

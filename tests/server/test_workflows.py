@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gallery.templates import TEMPLATES
+from gallery.writing import saved_template
+
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 
 pytestmark = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -35,6 +38,17 @@ def test_a_loaders_file_can_be_fetched_by_the_web_ui(path):
             assert model["name"] == node["widgets_values"][0]
             assert model["url"].startswith("https://huggingface.co/")
             assert model["directory"] in ("checkpoints", "clip_vision")
+
+
+def test_it_is_what_the_gallery_makes_of_it(path, object_info):
+    template = next(template for template in TEMPLATES if template.name == path.stem)
+    assert json.loads(path.read_text()) == saved_template(template, object_info)
+
+
+def test_it_fits_a_small_screen_at_a_zoom_that_shows_text(path):
+    nodes = json.loads(path.read_text())["nodes"]
+    right, bottom = (max(node["pos"][axis] + node["size"][axis] for node in nodes) for axis in (0, 1))
+    assert right <= 1750 and bottom <= 900
 
 
 def test_it_runs(path, server, tiny_prompt):

@@ -1,0 +1,210 @@
+"""The templates: what each shows, in which nodes. `python3 dev.py templates` writes them into workflows/.
+
+Nodes stand in columns, from what is loaded on the left to what is saved on the right; a template fits a screen of
+1366x768, which the browser shows at a zoom of 0.6 or more where it is no larger than 1750x900.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .graph import Graph
+from .parts import arrange, base, colorize, finish, mask, picture
+from .settings import Setting
+from .words import change_a_color, change_a_region, find_a_region, five_strengths
+
+
+def colorize_line_art(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    (loaded,), (tokens,) = start.references, start.tokens
+    sampler = colorize(graph, setting, start, tokens["tokens"])
+    note = graph.note(
+        "**Colors a drawing after another picture**\n\n1. Choose your drawing, and a picture whose colors you like.\n"
+        "2. Set width and height near the drawing's shape.\n3. Run.\n\nColors too pale: raise **reference_guidance**. "
+        "Lines not followed: raise the sketch's **strength**.",
+        220,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note],
+        [start.drawing, loaded],
+        [start.prepare, start.sketch, tokens],
+        [sampler],
+        finish(graph, start, sampler["latent"]),
+    )
+
+
+def ksampler_and_lora(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    (loaded,), (tokens,) = start.references, start.tokens
+    lora = graph.add("LoraLoaderModelOnly", model=start.checkpoint["model"], lora_name="", strength_model=0.8)
+    conditioning = graph.add("ColorizeDiffusion_Conditioning", tokens=tokens["tokens"], sketch=start.sketch["sketch"])
+    sampler = graph.add(
+        "KSampler",
+        model=lora["MODEL"],
+        positive=conditioning["positive"],
+        negative=conditioning["no_reference"],
+        latent_image=start.prepare["latent"],
+        cfg=setting.reference_guidance,
+        sampler_name="dpmpp_2m",
+        scheduler="karras",
+    )
+    note = graph.note(
+        "**With ComfyUI's own sampler, and a LoRA**\n\nAny LoRA made for Stable Diffusion 2.1 or for this model. "
+        "Bypass it with Ctrl+B to do without. **cfg** is the reference guidance; the negative is **no_reference**.",
+        160,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, lora, start.clip, note],
+        [start.drawing, loaded],
+        [start.prepare, start.sketch, tokens, conditioning],
+        [sampler],
+        finish(graph, start, sampler["LATENT"]),
+    )
+
+
+def hires_fix(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    (loaded,), (tokens,) = start.references, start.tokens
+    first = colorize(graph, setting, start, tokens["tokens"])
+    larger = graph.add("LatentUpscaleBy", samples=first["latent"], upscale_method="bicubic", scale_by=1.5)
+    second = colorize(graph, setting, start, tokens["tokens"], latent=larger["LATENT"], denoise=0.5)
+    note = graph.note(
+        "**More pixels**\n\nColored at the size that the model was trained at, then enlarged and half colored anew. "
+        "The sketch is resized with it. **denoise** of the second: lower keeps more of the first.",
+        150,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note],
+        [start.drawing, loaded],
+        [start.prepare, start.sketch, tokens, larger],
+        [first],
+        [second],
+        finish(graph, start, second["latent"], "hires"),
+    )
+
+
+def keep_what_is_colored(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    (loaded,), (tokens,) = start.references, start.tokens
+    colored = picture(graph, setting, "Colored picture, where to change it painted")
+    latent = graph.add("VAEEncode", pixels=colored["IMAGE"], vae=start.checkpoint["vae"])
+    masked = graph.add("SetLatentNoiseMask", samples=latent["LATENT"], mask=colored["MASK"])
+    sampler = colorize(graph, setting, start, tokens["tokens"], latent=masked["LATENT"])
+    note = graph.note(
+        "**Only a part anew**\n\nLoad the colored picture, at the size that Prepare Sketch makes. Right-click on it, "
+        "*Open in MaskEditor*, paint what is to be colored anew. Everything else stays.",
+        140,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note, start.sketch],
+        [start.drawing, loaded],
+        [colored, start.prepare, tokens],
+        [latent, masked, sampler],
+        finish(graph, start, sampler["latent"], "part"),
+    )
+
+
+def many_drawings(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    second = picture(graph, setting, "Second drawing")
+    both = graph.add("ImageBatch", image1=start.drawing["IMAGE"], image2=second["IMAGE"])
+    start.prepare.inputs |= {"image": both["IMAGE"], "batch_size": 0}
+    del start.prepare.inputs["mask"]
+    (loaded,), (tokens,) = start.references, start.tokens
+    sampler = colorize(graph, setting, start, tokens["tokens"])
+    decoded = graph.add("VAEDecode", samples=sampler["latent"], vae=start.checkpoint["vae"])
+    saved = graph.add("SaveImage", images=decoded["IMAGE"], filename_prefix="drawings")
+    note = graph.note(
+        "**Many drawings, one reference**\n\n**batch_size** 0 makes as many pictures as there are drawings. Chain more "
+        "Batch Images, or take Load Image (from Folder). For a whole folder, file by file, see docs/batch.md.",
+        150,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note],
+        [start.drawing, second],
+        [loaded, tokens],
+        [both, start.prepare, start.sketch],
+        [sampler],
+        [decoded, saved],
+    )
+
+
+def reference_injection(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting)
+    (loaded,), (tokens,) = start.references, start.tokens
+    injected = graph.add(
+        "ColorizeDiffusion_ReferenceInjection",
+        model=start.checkpoint["model"],
+        vae=start.checkpoint["vae"],
+        image=loaded["IMAGE"],
+        mask=loaded["MASK"],
+    )
+    sampler = colorize(graph, setting, start, tokens["tokens"], model=injected["model"])
+    note = graph.note(
+        "**Closer to the reference**\n\nThe model looks at the picture itself at every step, beside its tokens: closer "
+        "to its colors and textures, at about twice the time. **start_percent** saves some of it.",
+        150,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note],
+        [start.drawing, loaded],
+        [start.prepare, start.sketch, tokens, injected],
+        [sampler],
+        finish(graph, start, sampler["latent"], "injection"),
+    )
+
+
+def two_characters(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting, ("Reference of the left one", "Reference of the right one"), wide=2)
+    (left, right), (left_tokens, right_tokens) = start.references, start.tokens
+    where = mask(graph, setting, "Mask of the right one")
+    region = graph.add(
+        "ColorizeDiffusion_RegionReference",
+        tokens=left_tokens["tokens"],
+        region_tokens=right_tokens["tokens"],
+        mask=where["MASK"],
+    )
+    sampler = colorize(graph, setting, start, region["tokens"])
+    note = graph.note(
+        "**A reference for each character**\n\nThe left reference colors everything, the right one what the mask "
+        "covers (white). A rough mask does: paint one on the drawing in the mask editor and connect its **MASK**, or "
+        "let Remove Background make it. More characters: chain more Region Reference.",
+        200,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, note],
+        [start.drawing, where],
+        [left, right],
+        [start.prepare, start.sketch, left_tokens, right_tokens],
+        [region, sampler],
+        finish(graph, start, sampler["latent"], "two-characters"),
+    )
+
+
+@dataclass(frozen=True)
+class Template:
+    """`name` is the file's, and so title, search text and, having no spaces, link."""
+
+    name: str
+    build: Callable[[Graph, Setting], None]
+
+
+TEMPLATES = (
+    Template("Colorize-lineart-anime-manga", colorize_line_art),
+    Template("Colorize-with-KSampler-and-LoRA", ksampler_and_lora),
+    Template("Hires-fix", hires_fix),
+    Template("Keep-what-is-colored-inpaint", keep_what_is_colored),
+    Template("Many-drawings-one-reference", many_drawings),
+    Template("Change-a-color-with-words", change_a_color),
+    Template("Change-a-region-with-words", change_a_region),
+    Template("A-text-edit-in-five-strengths", five_strengths),
+    Template("Find-a-region-heatmap", find_a_region),
+    Template("Reference-Injection", reference_injection),
+    Template("Two-characters-two-references", two_characters),
+)
