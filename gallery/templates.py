@@ -111,7 +111,7 @@ def many_drawings(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
     second = picture(graph, setting, "Second drawing")
     both = graph.add("ImageBatch", image1=start.drawing["IMAGE"], image2=second["IMAGE"])
-    start.prepare.inputs |= {"image": both["IMAGE"], "batch_size": 0}
+    start.prepare.inputs["image"] = both["IMAGE"]
     del start.prepare.inputs["mask"]
     (loaded,), (tokens,) = start.references, start.tokens
     sampler = colorize(graph, setting, start, tokens["tokens"])

@@ -31,10 +31,11 @@ class PrepareSketch(io.ComfyNode):
                 ),
                 io.Int.Input(
                     "batch_size",
-                    default=1,
-                    min=1,
+                    default=0,
+                    min=0,
                     max=4096,
-                    tooltip="How many pictures to make at once. Fewer drawings than that repeat, more are left out.",
+                    tooltip="How many pictures to make at once; 0: as many as there are drawings. Fewer drawings than that "
+                    "repeat, more are left out.",
                 ),
                 io.Mask.Input(
                     "mask",
@@ -61,7 +62,7 @@ class PrepareSketch(io.ComfyNode):
             )
         lines = place(lines, height, width)
         samples = torch.zeros(
-            [batch_size, 4, height // 8, width // 8],
+            [batch_size or len(lines), 4, height // 8, width // 8],
             device=comfy.model_management.intermediate_device(),
             dtype=comfy.model_management.intermediate_dtype(),
         )

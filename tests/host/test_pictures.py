@@ -36,6 +36,14 @@ def encode_reference(node, clip_vision):
 # Sketches
 
 
+@pytest.mark.parametrize(("batch_size", "pictures"), [(0, 3), (1, 1), (5, 5)])
+def test_as_many_pictures_are_made_as_asked_for_or_as_there_are_drawings(prepare, batch_size, pictures):
+    drawings = torch.ones(3, 64, 64, 3)
+    drawings[:, 20] = 0
+    lines, latent = prepare(drawings, batch_size=batch_size)
+    assert len(lines) == 3 and len(latent["samples"]) == pictures
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("batch", [1, 3])
