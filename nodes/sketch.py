@@ -34,7 +34,7 @@ class PrepareSketch(io.ComfyNode):
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="How many pictures to make at once; 0: as many as there are drawings. Fewer drawings than that "
+                    tooltip="How many pictures to make at once; 0: as many as there are drawings. Fewer than that "
                     "repeat, more are left out.",
                 ),
                 io.Mask.Input(
