@@ -56,8 +56,9 @@ def conds(model, cond: dict) -> dict:
     if not (figure.background_enhance or figure.foreground_enhance):
         return {}
     batch, device = len(cond["noise"]), cond["device"]
-    reference = repeat_to_batch_size(cond["cross_attn"], batch).to(device)
-    background = repeat_to_batch_size(background_tokens(model, figure, reference), batch).to(device)
+    dtype = model.get_dtype_inference()
+    reference = repeat_to_batch_size(cond["cross_attn"], batch).to(device, dtype)
+    background = repeat_to_batch_size(background_tokens(model, figure, reference), batch).to(device, dtype)
     split = model.diffusion_model.split(figure, reference, background)
     present = in_use(reference)[:, None, None]
     numbers = [figure.sketch_threshold, figure.merging, figure.foreground_strength, figure.background_strength]

@@ -1,0 +1,152 @@
+"""Files of the published sizes: `python -m benchmarks.published_size FOLDER [v1] [v1.5] [v2]` in the root.
+
+For each version a checkpoint of random weights is written into FOLDER (once), loaded by the pack's node and by
+ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768) pixels with a conditional and an
+unconditional row: without a figure, and with figure and background kept apart. Memory is the largest that the process
+ever had. The sizes are those of the published files, whose VAE must then be in half precision.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from comfy.cli_args import args
+
+args.cpu = not torch.accelerator.is_available()
+args.use_pytorch_cross_attention = True
+
+import comfy.ops
+import comfy.sd
+from comfy.ldm.models.autoencoder import AutoencoderKL
+from safetensors.torch import save_file
+
+from colorize_core.checkpoint.keys import VAE_PREFIX
+from colorize_core.checkpoint.writing import file_contents
+from colorize_core.figure import Figure
+from colorize_core.host.conditions import build_conditioning
+from colorize_core.host.load import load_checkpoint, weight_shapes
+from colorize_core.host.versions import host_config
+from colorize_core.sketch import Sketch
+from colorize_core.tokens import ReferenceTokens
+from colorize_core.versions import v1, v1_5, v2
+
+CONFIGS = {
+    "v1": v1.v1_config(),
+    "v1.5": v1_5.ConfigV15(**vars(replace(v1.v1_config(), version=v1_5.VERSION))),
+    "v2": replace(v1.v1_config(prediction="v"), version=v2.VERSION),
+}
+VAE = {
+    "double_z": True,
+    "z_channels": 4,
+    "resolution": 256,
+    "in_channels": 3,
+    "out_ch": 3,
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "attn_resolutions": [],
+    "dropout": 0.0,
+}
+TURNS = 3
+TOKENS = 256
+STEPS = {"plain": {}, "figure": {"background_enhance": True}}
+STYLE = {"style_enhance": True}
+
+
+def random_weights(network) -> dict[str, torch.Tensor]:
+    """float32, as a fresh model has them: each layer keeps the size of what goes through it."""
+    weights = {}
+    for key, shape in weight_shapes(network).items():
+        if len(shape) == 1:
+            weights[key] = torch.full(shape, 0.5)
+        else:
+            weights[key] = torch.randn(shape) * torch.Size(shape[1:]).numel() ** -0.5
+    return weights
+
+
+def write(path: Path, config) -> None:
+    host = host_config(config)
+    unet = host.unet_class(**host.unet_config, config=config, device="meta", operations=comfy.ops.disable_weight_init)
+    with torch.device("meta"):
+        vae = AutoencoderKL(ddconfig=VAE, embed_dim=4)
+    vae_weights = {VAE_PREFIX + key: value.half() for key, value in random_weights(vae).items()}
+    weights, metadata = file_contents(config, random_weights(unet), vae_weights)
+    save_file(weights, path, metadata)
+
+
+def seconds(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def time_loading(path: Path) -> None:
+    """Both loaders on the same file, whose pages the system may hold by then for both alike."""
+    loaders = {
+        "our loader": lambda: load_checkpoint(str(path)),
+        "stock loader": lambda: comfy.sd.load_checkpoint_guess_config(str(path), output_clip=False),
+    }
+    times = {name: [] for name in loaders}
+    for turn in range(1 + TURNS):
+        for name, load in loaders.items():
+            taken = seconds(load)
+            if turn:
+                times[name].append(taken)
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    print("  " + ", ".join(f"{name} {median:.2f} s" for name, median in medians.items()), end="")
+    print(f": ratio {medians['our loader'] / medians['stock loader']:.2f}")
+
+
+def conditions(model, side: int, options: dict) -> tuple[dict, torch.Tensor]:
+    """The keywords of a pass over a conditional and an unconditional row, and its latent."""
+    local, latent = torch.randn(1, TOKENS, 1024), torch.randn(1, 4, side // 8, side // 8)
+    mask = torch.zeros(1, side, side)
+    mask[..., side // 4 : 3 * side // 4] = 1
+    shared = {"background_local": local.flip(1), "background_size": (side, side), "reference_size": (side, side)}
+    figure = Figure(**options, sketch_mask=mask, background_latent=latent, reference_latent=latent, **shared)
+    tokens = ReferenceTokens(local[:, :1], local, figure=figure if options else None)
+    (positive,), (negative,), _ = build_conditioning(tokens, Sketch(torch.rand(1, 3, side, side) * 2 - 1))
+    rows = []
+    for local, values in (positive, negative):
+        device = model.load_device
+        conds = model.model.extra_conds(noise=latent.to(device), device=device, cross_attn=local, **values)
+        rows.append({name: cond.process_cond(batch_size=1, area=None) for name, cond in conds.items()})
+    joined = {name: cond.concat([rows[1][name]]) for name, cond in rows[0].items()}
+    return joined, latent.to(device).repeat(2, 1, 1, 1)
+
+
+@torch.inference_mode()
+def time_steps(path: Path, version: str) -> None:
+    model, _ = load_checkpoint(str(path))
+    side = model.model.config.version.side
+    comfy.model_management.load_models_gpu([model])
+    cases = STEPS | ({"style": STYLE, "figure and style": STEPS["figure"] | STYLE} if version == "v2" else {})
+    for name, options in cases.items():
+        start = time.perf_counter()
+        keywords, latent = conditions(model, side, options)
+        made = time.perf_counter() - start
+        sigma = torch.full((2,), 5.0, device=latent.device)
+        step = partial(model.model.apply_model, latent, sigma, **keywords)
+        taken = [seconds(step) for _ in range(1 + TURNS)]
+        print(f"  {name}: once a run {made:.2f} s, a step {statistics.median(taken[1:]):.2f} s")
+
+
+def main():
+    folder, *names = sys.argv[1:]
+    for version in names or CONFIGS:
+        path = Path(folder) / f"{version}-published-size.safetensors"
+        if not path.exists():
+            write(path, CONFIGS[version])
+        print(f"{version}: {path.stat().st_size / 1e9:.2f} GB")
+        time_loading(path)
+        time_steps(path, version)
+        print(f"  largest memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
+
+
+if __name__ == "__main__":
+    main()
