@@ -16,12 +16,6 @@ TURNS, WARM_UP = 100, 10
 TOKENS, WIDTH = 256, 1024
 
 
-def local_edit(cls, local, target, anchor, control):
-    position = manipulation.positions(manipulation.correlation(local, control))
-    weights = manipulation.position_weights(position, manipulation.auto_thresholds(position))
-    return manipulation.manipulate_local(cls, local, weights, target, anchor, enhance=True)
-
-
 def milliseconds(run) -> float:
     times = []
     for _ in range(WARM_UP + TURNS):
@@ -38,7 +32,7 @@ def main():
     target, anchor, control = F.normalize(torch.randn(3, WIDTH), dim=1)
     edits = {
         "global": lambda: manipulation.manipulate_global(cls, target, anchor, enhance=True),
-        "local": lambda: local_edit(cls, local, target, anchor, control),
+        "local": lambda: manipulation.local_edit(cls, local, target, anchor, control, enhance=True, thresholds=None),
     }
     for name, edit in edits.items():
         print(f"{name:6} {milliseconds(edit):6.2f} ms")

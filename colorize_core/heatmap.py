@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
+from .manipulation import LocalEdit, token_grid
+
 # Viridis at 0, 1/4, 1/2, 3/4 and 1: readable for color-blind people and in gray.
 COLORS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 OPACITY = 0.7
+PIXELS_PER_TOKEN = 16  # in the pictures of an edit
 LINE = 0.5  # how much a grid line darkens what is under it
 
 
@@ -30,7 +33,7 @@ def steps(maps: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
     return (maps[..., None] > thresholds).float().mean(dim=-1)
 
 
-def colorize(values: torch.Tensor) -> torch.Tensor:
+def viridis(values: torch.Tensor) -> torch.Tensor:
     """`values` [B,H,W] in 0..1 as colors [B,H,W,3] in 0..1, from dark violet over green to yellow."""
     colors = torch.tensor(COLORS, device=values.device) / 255
     place = values.clamp(0, 1) * (len(COLORS) - 1)
@@ -44,7 +47,7 @@ def weight_map(weights: torch.Tensor, grid: tuple[int, int], pixels: int) -> tor
     The five colors stand for -2, -1, 0, 1/2 and 1.
     """
     place = torch.where(weights < 0, (weights + 2) / 4, (weights + 1) / 2).unflatten(1, grid)
-    return colorize(place).repeat_interleave(pixels, dim=1).repeat_interleave(pixels, dim=2)
+    return viridis(place).repeat_interleave(pixels, dim=1).repeat_interleave(pixels, dim=2)
 
 
 def weight_mask(weights: torch.Tensor, grid: tuple[int, int], pixels: int) -> torch.Tensor:
@@ -53,9 +56,26 @@ def weight_mask(weights: torch.Tensor, grid: tuple[int, int], pixels: int) -> to
     return F.interpolate(mask, scale_factor=pixels, mode="bilinear")[:, 0]
 
 
+def edit_mask(edit: LocalEdit) -> torch.Tensor:
+    """How much a local edit moved each part of the reference, 0..1, as a mask [B,H,W]."""
+    return weight_mask(edit.weights, token_grid(edit.weights.shape[1]), PIXELS_PER_TOKEN)
+
+
+def edit_preview(edit: LocalEdit) -> torch.Tensor:
+    """The same in colors [B,H,W,3], with the legend of the edit's thresholds below where it has any."""
+    colors = weight_map(edit.weights, token_grid(edit.weights.shape[1]), PIXELS_PER_TOKEN)
+    return colors if edit.thresholds is None else with_legend(colors, edit.thresholds)
+
+
+def with_legend(pictures: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    """`pictures` [B,H,W,3] with the legend of each one's `thresholds` [B,4] below."""
+    strips = [legend(row, pictures.shape[2]) for row in thresholds.tolist()]
+    return torch.cat([pictures, torch.stack(strips).to(pictures)], dim=1)
+
+
 def overlay(image: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """The colors of `values` [B,H,W] in 0..1 over the pictures `image` [B,H,W,C] in 0..1: [B,H,W,3]."""
-    return torch.lerp(image[..., :3], colorize(values), OPACITY)
+    return torch.lerp(image[..., :3], viridis(values), OPACITY)
 
 
 def draw_grid(image: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

@@ -4,10 +4,13 @@ Tokens are CLIP's projected image tokens, not normalized; texts are L2-normalize
 correlation of a token v with a text t is the dot product v . t. Source: arXiv 2401.01456 (text-based manipulation).
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 
-from .images import checked_mask
+from .images import checked_mask, repeat_to
 
 THRESHOLDS = (0.5, 0.55, 0.65, 0.95)  # the published defaults
 HISTOGRAM_BINS = 128
@@ -36,6 +39,48 @@ def manipulate_global(
     if enhance:
         return cls + scale * target
     return cls + (scale - correlation(cls, target))[..., None] * target
+
+
+@dataclass(frozen=True)
+class LocalEdit:
+    """A local edit: the changed tokens `local` [B,N,D], how far each was moved (`weights` [B,N] in -2..1, times the
+    mask), and the `thresholds` [B,4] that said so, None where all tokens move alike."""
+
+    local: torch.Tensor
+    weights: torch.Tensor
+    thresholds: torch.Tensor | None
+
+
+def local_edit(
+    cls: torch.Tensor,
+    local: torch.Tensor,
+    target: torch.Tensor,
+    anchor: torch.Tensor | None = None,
+    control: torch.Tensor | None = None,
+    scale: float = 8.0,
+    enhance: bool = False,
+    thresholds: Sequence[float] | None = THRESHOLDS,
+    mask: torch.Tensor | None = None,
+) -> LocalEdit:
+    """`manipulate_local` of the tokens that are like the text `control` [D], or of all where it is None.
+
+    `thresholds` None are found from the tokens (`auto_thresholds`). `mask` [M,H,W] or [H,W] in 0..1 lies over the
+    reference, whose tokens then form a square. Raises ValueError as `checked_thresholds`, `manipulate_local`,
+    `token_grid` and `mask_to_tokens` do.
+    """
+    count, size = local.shape[:2]
+    found = None
+    weights = local.new_ones(count, size)
+    if control is not None:
+        position = positions(correlation(local, control))
+        if thresholds is None:
+            found = auto_thresholds(position)
+        else:
+            found = checked_thresholds(thresholds).to(position).expand(count, -1)
+        weights = position_weights(position, found)
+    part = None if mask is None else repeat_to(mask_to_tokens(mask, token_grid(size)), count).to(weights)
+    moved = manipulate_local(cls, local, weights, target, anchor, scale, enhance, part)
+    return LocalEdit(moved, weights if part is None else weights * part, found)
 
 
 def manipulate_local(
@@ -96,7 +141,7 @@ def _ramp(x: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> torch.Tens
     return ((x - start) / (end - start)).clamp(0, 1)
 
 
-def checked_thresholds(thresholds: tuple[float, ...]) -> torch.Tensor:
+def checked_thresholds(thresholds: Sequence[float]) -> torch.Tensor:
     """The four thresholds as a float32 tensor [4]. Raises ValueError unless 0 <= h0 < h1 < h2 < h3 <= 1."""
     h = torch.tensor(thresholds, dtype=torch.float32)
     if not (h[0] >= 0 and h[3] <= 1 and (h.diff() > 0).all()):

@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from colorize_core.manipulation import manipulate_global
+from colorize_core.manipulation import THRESHOLDS, local_edit, manipulate_global
 from colorize_core.training.diffusion import cumulative_alphas
 from colorize_core.training.strategies import Strategy, colorizer_loss, draw
 from colorize_core.versions.v1 import v1_config
 
 from .clip import PHRASE_INDEX
 from .data import DrawnPictures, as_sketch
-from .edits import edit_local
 from .figures import BOTTOM, BOTTOMS
 from .mixture import KIND_SHARES, MixedPictures
 
@@ -115,4 +114,6 @@ def edit_tokens(tokens: torch.Tensor, texts: torch.Tensor, rng: np.random.Genera
     cls, local = tokens[None, :1], tokens[None, 1:]
     scale, automatic = rng.uniform(*EDIT_SCALES), rng.random() < 0.5
     changed = manipulate_global(cls, target, anchor, scale, enhance=True)
-    return torch.cat([changed, edit_local(cls, local, control, anchor, target, scale, automatic)], dim=1)[0]
+    thresholds = None if automatic else THRESHOLDS
+    edit = local_edit(cls, local, target, anchor, control, scale, enhance=True, thresholds=thresholds)
+    return torch.cat([changed, edit.local], dim=1)[0]

@@ -11,13 +11,13 @@ from PIL import Image
 from colorize_core.host.clip import encode_reference, encode_text, load_clip
 from colorize_core.host.colorize import colorize
 from colorize_core.host.load import load_checkpoint
+from colorize_core.manipulation import local_edit
 from colorize_core.sketch import Sketch
 from colorize_core.tokens import ReferenceTokens
 from colorize_core.training.metrics import LEAST_PIXELS, line_fidelity, region_color_error
 
 from .clip import REGION_OF_NOUN
 from .data import DrawnPictures, as_sketch, draw_pairs
-from .edits import edit_local
 from .figures import COLORS, REGIONS
 
 UNSEEN_PAIRS, UNSEEN_SEED = 256, 3  # half show a skirt or trousers twice: a hit rate of these is known to 0.03
@@ -188,7 +188,8 @@ def edited_tokens(
     rows = []
     for i, texts in enumerate(zip(anchors, targets, strict=True)):
         anchor, target = encode_text(demo.clip, [f"{color} {noun}" for color in texts])
-        rows.append(edit_local(tokens.cls[i : i + 1], tokens.local[i : i + 1], control, anchor, target))
+        cls, local = tokens.cls[i : i + 1], tokens.local[i : i + 1]
+        rows.append(local_edit(cls, local, target, anchor, control, enhance=True).local)
     return replace(tokens, local=torch.cat(rows))
 
 

@@ -7,11 +7,10 @@ from comfy_api.latest import io, ui
 
 from ..colorize_core import heatmap, manipulation
 from ..colorize_core.host.clip import encode_text
-from ..colorize_core.images import rgb_on
+from ..colorize_core.images import repeat_to, rgb_on
 from .sockets import CATEGORY, Tokens
 
 EVERYTHING = "everything"
-PIXELS_PER_TOKEN = 16  # size of the preview and of the weights mask
 
 
 def _tokens_input() -> io.Input:
@@ -212,33 +211,14 @@ class LocalText(io.ComfyNode):
         texts = {"target": target, "anchor": anchor, "control": "" if everything else control}
         texts = _encode(clip, texts, tokens, text_layer)
 
-        count, size = tokens.local.shape[:2]
-        grid = manipulation.token_grid(size)
-        if everything:
-            thresholds = None
-            weights = tokens.local.new_ones(count, size)
-        else:
-            position = manipulation.positions(manipulation.correlation(tokens.local, texts["control"]))
-            if threshold_mode == "auto":
-                thresholds = manipulation.auto_thresholds(position)
-            else:
-                given = threshold_0, threshold_1, threshold_2, threshold_3
-                thresholds = manipulation.checked_thresholds(given).to(position).expand(count, -1)
-            weights = manipulation.position_weights(position, thresholds)
-
-        part = None if mask is None else _rows(manipulation.mask_to_tokens(mask, grid), count).to(weights)
-        local = manipulation.manipulate_local(
-            tokens.cls, tokens.local, weights, texts["target"], texts.get("anchor"), scale, enhance, part
+        thresholds = None if threshold_mode == "auto" else (threshold_0, threshold_1, threshold_2, threshold_3)
+        edit = manipulation.local_edit(
+            tokens.cls, tokens.local, **texts, scale=scale, enhance=enhance, thresholds=thresholds, mask=mask
         )
-
-        shown = weights if part is None else weights * part
-        preview = heatmap.weight_map(shown, grid, PIXELS_PER_TOKEN)
-        if thresholds is not None:
-            preview = _with_legend(preview, thresholds)
         return io.NodeOutput(
-            replace(tokens, local=local),
-            heatmap.weight_mask(shown, grid, PIXELS_PER_TOKEN),
-            ui=ui.PreviewImage(preview, cls=cls),
+            replace(tokens, local=edit.local),
+            heatmap.edit_mask(edit),
+            ui=ui.PreviewImage(heatmap.edit_preview(edit), cls=cls),
         )
 
 
@@ -294,26 +274,15 @@ class TextHeatmap(io.ComfyNode):
 
         picture = rgb_on(image, paper=1.0, name="image")
         count = max(len(tokens.local), len(picture))
-        picture = _rows(picture, count)
-        correlations = _rows(manipulation.correlation(tokens.local, feature), count).to(picture.device)
+        picture = repeat_to(picture, count)
+        correlations = repeat_to(manipulation.correlation(tokens.local, feature), count).to(picture.device)
         layout = manipulation.token_grid(tokens.local.shape[1])
         maps = heatmap.correlation_map(correlations, layout, picture.shape[1:3])
 
         out = heatmap.overlay(picture, heatmap.steps(maps, thresholds.to(maps)))
         if grid:
             out = heatmap.draw_grid(out, layout)
-        return io.NodeOutput(_with_legend(out, thresholds.expand(count, -1)), maps)
-
-
-def _rows(batch: torch.Tensor, count: int) -> torch.Tensor:
-    """`count` rows of `batch`, which repeats if it has fewer."""
-    return batch[torch.arange(count) % len(batch)]
-
-
-def _with_legend(pictures: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
-    """`pictures` [B,H,W,3] with the legend of each one's `thresholds` [B,4] below."""
-    strips = [heatmap.legend(row, pictures.shape[2]) for row in thresholds.tolist()]
-    return torch.cat([pictures, torch.stack(strips).to(pictures)], dim=1)
+        return io.NodeOutput(heatmap.with_legend(out, thresholds.expand(count, -1)), maps)
 
 
 NODES = [GlobalText, LocalText, TextHeatmap]

@@ -3,12 +3,12 @@ import torch
 
 from colorize_core.heatmap import (
     COLORS,
-    colorize,
     correlation_map,
     draw_grid,
     legend,
     overlay,
     steps,
+    viridis,
     weight_map,
     weight_mask,
 )
@@ -58,7 +58,7 @@ def test_each_threshold_passed_is_one_step():
 
 
 def test_every_step_gets_brighter():
-    colors = colorize(torch.tensor([[[0, 0.25, 0.5, 0.75, 1.0]]]))[0, 0]
+    colors = viridis(torch.tensor([[[0, 0.25, 0.5, 0.75, 1.0]]]))[0, 0]
     assert torch.allclose(colors, COLOR_TABLE)
     luminance = colors @ torch.tensor([0.2126, 0.7152, 0.0722])
     assert (luminance.diff() > 0.05).all()

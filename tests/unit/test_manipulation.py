@@ -9,6 +9,7 @@ from colorize_core.manipulation import (
     auto_thresholds,
     checked_thresholds,
     correlation,
+    local_edit,
     manipulate_global,
     manipulate_local,
     mask_to_tokens,
@@ -245,3 +246,30 @@ class TestMask:
         assert token_grid(256) == (16, 16)
         with pytest.raises(ValueError, match="300 local tokens"):
             token_grid(300)
+
+
+class TestLocalEdit:
+    @given(seeds, scales)
+    @settings(max_examples=20, deadline=None)
+    def test_it_moves_the_tokens_by_their_likeness_to_the_control(self, seed, scale):
+        cls, local = reference(seed)
+        target, anchor, control = (text(seed + k) for k in (1, 2, 3))
+        edit = local_edit(cls, local, target, anchor, control, scale, enhance=True)
+        weights = weights_for(local, control)
+        assert torch.equal(edit.weights, weights)
+        assert torch.equal(edit.thresholds, DEFAULT.expand(2, -1))
+        assert torch.equal(edit.local, manipulate_local(cls, local, weights, target, anchor, scale, enhance=True))
+
+    def test_automatic_thresholds_are_each_references_own(self):
+        cls, local = reference(0)
+        edit = local_edit(cls, local, text(1), control=text(2), thresholds=None)
+        assert torch.equal(edit.thresholds, auto_thresholds(positions(correlation(local, text(2)))))
+
+    def test_without_a_control_all_tokens_move_alike_but_for_the_mask(self):
+        cls, local = reference(0)
+        mask = torch.zeros(1, 30, 30)
+        mask[:, :10] = 0.5
+        edit = local_edit(cls, local, text(1), mask=mask)
+        assert edit.thresholds is None
+        assert torch.equal(edit.weights, torch.tensor([0.5] * 3 + [0.0] * 6).expand(2, -1))
+        assert torch.equal(edit.local[:, 3:], local[:, 3:]) and not torch.equal(edit.local[:, :3], local[:, :3])
