@@ -117,6 +117,18 @@ class ClipConfig:
         return next((f"{key} is one too many" for key in surplus), None)
 
 
+# OpenCLIP's ViT-H-14, the CLIP of the published models: known here, so that its file is read without open_clip.
+VIT_H = ClipConfig(
+    embed_dim=1024,
+    vision=Tower(width=1280, layers=32, heads=16, mlp_width=5120),
+    text=Tower(width=1024, layers=24, heads=16, mlp_width=4096),
+    patch_size=14,
+    image_size=224,
+    activation="gelu",
+)
+OTHERS_OF_ITS_SHAPE = ("metaclipfullcc", "dfn5b")  # training sets of open_clip's table whose activation is another
+
+
 def has_vision(state_dict: dict) -> bool:
     return "vision_model.encoder.layers.0.layer_norm1.weight" in state_dict
 
@@ -134,13 +146,15 @@ def detect(state_dict: dict, metadata: dict[str, str] | None, file_name: str) ->
     if METADATA_KEY in (metadata or {}):
         return _from_metadata(state_dict, metadata[METADATA_KEY], file_name)
 
+    name = _letters(file_name)
+    if not any(tag in name for tag in OTHERS_OF_ITS_SHAPE) and VIT_H.misfit(state_dict) is None:
+        return VIT_H
     fitting = [(config, tag) for config, tag in open_clip_table() if config.misfit(state_dict) is None]
     if not fitting:
         raise ValueError(
             f"{file_name}: its shapes fit no ViT CLIP that open_clip knows, or parts are missing. Use an OpenCLIP file "
             f'such as {WHOLE_FILE}, or add its open_clip model_cfg as JSON to its metadata ("{METADATA_KEY}").'
         )
-    name = _letters(file_name)
     named = [config for config, tag in fitting if tag and _letters(tag) in name]
     openai = [config for config, tag in fitting if tag == "openai"]
     return (named or openai or [config for config, _ in fitting])[0]

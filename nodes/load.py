@@ -109,13 +109,21 @@ class LoadTagger(io.ComfyNode):
         return io.NodeOutput(load_tagger(_path_of(tagger_name, TAGGER_FOLDERS)))
 
 
-def _file_names(folders: tuple[str, str]) -> list[str]:
-    return sorted({name for folder in folders for name in folder_paths.get_filename_list(folder)})
+def _file_names(folders: tuple[str, ...]) -> list[str]:
+    """The files of the folders. Of a name that lies in several, the first is listed as it is, the others with their
+    folder before it."""
+    names = []
+    for folder in folders:
+        names += [f"{folder}/{name}" if name in names else name for name in folder_paths.get_filename_list(folder)]
+    return sorted(names)
 
 
-def _path_of(name: str, folders: tuple[str, str]) -> str:
-    first, second = folders
-    return folder_paths.get_full_path(first, name) or folder_paths.get_full_path_or_raise(second, name)
+def _path_of(name: str, folders: tuple[str, ...]) -> str:
+    """The file that `_file_names` lists by that name."""
+    named = [(folder, name) for folder in folders]
+    named += [(folder, name.removeprefix(f"{folder}/")) for folder in folders if name.startswith(f"{folder}/")]
+    paths = (folder_paths.get_full_path(*place) for place in named)
+    return next(filter(None, paths), None) or folder_paths.get_full_path_or_raise(folders[0], name)
 
 
 NODES = [LoadCheckpoint, LoadCLIP, LoadTagger]

@@ -246,6 +246,19 @@ def test_weights_that_are_no_numbers_are_noticed_where_they_are_used(
         encode_text(clip, TEXTS)
 
 
+def test_one_file_name_in_both_folders_is_two_files(plain, load, node, models_dir, image):
+    name = "in-both-folders.safetensors"
+    both = {key: value.contiguous().clone() for key, value in plain.state_dict().items()}
+    save_file(both, models_dir / "text_encoders" / name, metadata())
+    images_alone = {key: value for key, value in both.items() if key.startswith("visual.")}
+    _, without_text = load(images_alone, metadata(), name=name)  # that of clip_vision, as before there were two
+    assert not hasattr(without_text, "patcher")
+    (choice,) = node("LoadCLIP").define_schema().inputs
+    assert {name, f"text_encoders/{name}"} <= set(choice.options)
+    _, clip = node("LoadCLIP").execute(clip_name=f"text_encoders/{name}").result
+    assert hasattr(clip, "patcher")
+
+
 def test_a_file_that_is_no_clip_is_refused(load):
     with pytest.raises(ValueError, match=r"other\.safetensors is not a CLIP"):
         load({"model.diffusion_model.out.2.weight": torch.zeros(4, 4)}, name="other.safetensors")

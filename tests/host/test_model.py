@@ -1,6 +1,7 @@
 """Checkpoint files become the host's MODEL and VAE, or a sentence."""
 
 import dataclasses
+import json
 import os
 import pickle
 import shutil
@@ -10,6 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+
+HEADS = "colorize_head_channels"
 
 
 @pytest.fixture
@@ -294,6 +297,30 @@ def test_a_saved_model_is_a_checkpoint_in_published_keys(
     again = open_file("saved.safetensors")[0]
     assert again.model.model_type == model.model.model_type
     assert torch.equal(predict(again), predict(model))
+
+
+@pytest.mark.parametrize("metadata_alone", [True, False])
+def test_heads_of_another_width_survive_the_hosts_loading_and_saving(
+    load, open_file, core_node, checkpoints, golden, predict, metadata_alone, tmp_path
+):
+    """Where a file says it in its metadata alone, saving writes it among the weights, which the host keeps."""
+    import comfy_extras.nodes_model_merging as merging
+
+    half = golden.config["hd"] // 2
+    told = {"colorize_diffusion_config": json.dumps({"num_head_channels": half})}
+    weights = golden.checkpoint if metadata_alone else golden.checkpoint | {HEADS: torch.tensor([half, 0, 0])}
+    ours, _ = load(weights, "narrow-heads.safetensors", told if metadata_alone else None)
+    expected = predict(ours)
+    assert not torch.allclose(expected, predict(load(golden.checkpoint, "wide-heads.safetensors")[0]), atol=1e-2)
+
+    merging.save_checkpoint(ours, filename_prefix="saved", output_dir=str(tmp_path))
+    (saved,) = tmp_path.glob("*.safetensors")
+    shutil.copy(saved, checkpoints / "saved-narrow.safetensors")
+    assert torch.equal(predict(open_file("saved-narrow.safetensors")[0]), expected)
+    stock = core_node("CheckpointLoaderSimple")
+    assert torch.equal(predict(stock(ckpt_name="saved-narrow.safetensors")[0]), expected)
+    if not metadata_alone:
+        assert torch.equal(predict(stock(ckpt_name="narrow-heads.safetensors")[0]), expected)
 
 
 def test_the_host_can_load_it_afresh(load, golden_state_dict, tiny_vae_state_dict, predict):

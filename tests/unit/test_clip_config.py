@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from colorize_core.clip_config import METADATA_KEY, ClipConfig, detect, open_clip_table
+from colorize_core.clip_config import METADATA_KEY, VIT_H, ClipConfig, detect, open_clip_table
 
 TINY = {
     "embed_dim": 48,
@@ -45,6 +45,19 @@ def test_vit_h_is_known_by_its_image_encoder_alone(vit_h):
 def test_a_training_set_in_the_file_name_tells_networks_of_the_same_shapes_apart(vit_h):
     assert detect(state_dict(vit_h), {}, "DFN5B-CLIP-ViT-H-14.safetensors").activation == "quick_gelu"
     assert detect(state_dict(vit_h), {}, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors").activation == "gelu"
+
+
+def test_the_published_vit_h_is_read_without_open_clip(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)  # importing it fails
+    assert detect(state_dict(VIT_H), {}, "open_clip_model.safetensors") == VIT_H
+    assert detect(state_dict(VIT_H, "text_model", "text_projection"), None, "text.safetensors") == VIT_H
+
+
+def test_networks_of_vit_hs_shape_are_those_of_the_table(table):
+    of_its_shape = [(config, tag) for config, tag in table if config.misfit(state_dict(VIT_H)) is None]
+    assert len(of_its_shape) > 2
+    for config, tag in of_its_shape:
+        assert detect(state_dict(VIT_H), {}, f"ViT-H-14-{tag}.safetensors") == config, tag
 
 
 def test_vit_l_is_openais_unless_its_name_says_otherwise(table):
@@ -101,4 +114,4 @@ def test_metadata_that_is_wrong_is_refused_in_a_sentence_that_names_the_file(mod
 def test_a_missing_open_clip_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(ImportError, match=r"pip install -r requirements\.txt"):
-        detect({}, {}, "clip.safetensors")
+        detect(state_dict(ClipConfig.from_open_clip(TINY)), {}, "clip.safetensors")
