@@ -10,8 +10,9 @@ from typing import Any
 
 from colorize_batch.workflow import AFTER_GENERATE, UPLOAD, WIDGET_TYPES, widget_names
 
-SLOT, WIDGET, TITLE, GAP, SPACE = 20, 25, 36, 24, 36  # heights on the canvas, spaces below and beside nodes
+SLOT, WIDGET, TITLE, GAP, SPACE = 20, 25, 36, 24, 32  # heights on the canvas, spaces below and beside nodes
 TALL = {"LoadImage": 290, "SaveImage": 290, "PreviewImage": 290}  # with their picture
+GROWING = "COMFY_AUTOGROW_V3"  # type of an input of as many sockets as are connected
 TEXT_HEIGHT = 64  # of a widget of several lines
 
 
@@ -58,7 +59,8 @@ class Graph:
         known = {name for group in info["input"].values() for name in group}
         if unknown := inputs.keys() - known:
             raise ValueError(f"{kind} has no input {', '.join(sorted(unknown))}; it has {', '.join(sorted(known))}.")
-        node = Node(len(self.nodes) + 1, info, title, inputs, node_height(kind, info), models)
+        grown = {f"{name}.{key}": value for name, many in inputs.items() for key, value in numbered(info, name, many)}
+        node = Node(len(self.nodes) + 1, info, title, inputs | grown, node_height(kind, info, len(grown)), models)
         self.nodes.append(node)
         return node
 
@@ -111,6 +113,8 @@ class Graph:
         if node.text is not None:
             return saved | {"inputs": [], "outputs": [], "properties": {}, "widgets_values": [node.text]}
         specs = input_specs(node.info)
+        specs = {name: spec for name, spec in specs.items() if kind_of(spec) != GROWING}
+        specs |= {name: [node.inputs[name].kind] for name in node.inputs if "." in name}
         names = sorted(specs, key=lambda name: is_widget(specs[name]))  # sockets first, else as the node has them
         sockets = []
         for slot, name in enumerate(names):
@@ -141,6 +145,14 @@ def input_specs(info: dict) -> dict[str, list]:
     """Each input's type and options, in order, those that nothing is shown for left out."""
     groups = (info["input"].get(group, {}) for group in ("required", "optional"))
     return {name: spec for group in groups for name, spec in group.items()}
+
+
+def numbered(info: dict, name: str, values: Any) -> list[tuple[str, Output]]:
+    """The sockets, by name, of an input that grows with what is connected to it; none for any other input."""
+    spec = input_specs(info)[name]
+    if kind_of(spec) != GROWING:
+        return []
+    return [(f"{options_of(spec)['template']['prefix']}{number}", value) for number, value in enumerate(values)]
 
 
 def kind_of(spec: list) -> str:
@@ -177,16 +189,16 @@ def widget_values(info: dict, inputs: dict[str, Any]) -> list:
     return values
 
 
-def node_height(kind: str, info: dict) -> int:
+def node_height(kind: str, info: dict, grown: int) -> int:
     """About how high the browser draws a node, without its title."""
     if kind in TALL:
         return TALL[kind]
     specs = input_specs(info)
-    sockets = sum(not is_widget(spec) for spec in specs.values())
+    sockets = grown + sum(not is_widget(spec) for spec in specs.values())
     height = SLOT * max(sockets, len(info["output"])) + 12
     for spec in specs.values():
         options = options_of(spec)
-        if is_widget(spec) and not options.get("advanced"):
+        if is_widget(spec):
             height += TEXT_HEIGHT if options.get("multiline") else WIDGET
             height += WIDGET if options.get(AFTER_GENERATE) else 0
     return height

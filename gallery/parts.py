@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .graph import Graph, Node, Output
 from .settings import Setting
 
-COLUMN = 255
+COLUMN = 250
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def keep_what_is_colored(graph: Graph, setting: Setting) -> None:
 def many_drawings(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
     second = picture(graph, setting, "Second drawing")
-    both = graph.add("ImageBatch", image1=start.drawing["IMAGE"], image2=second["IMAGE"])
+    both = graph.add("BatchImagesNode", images=[start.drawing["IMAGE"], second["IMAGE"]])
     start.prepare.inputs["image"] = both["IMAGE"]
     del start.prepare.inputs["mask"]
     (loaded,), (tokens,) = start.references, start.tokens

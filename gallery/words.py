@@ -83,12 +83,7 @@ def five_strengths(graph: Graph, setting: Setting) -> None:
         samplers.append(sampler)
     for node in (*texts, *samplers):
         node.collapsed = True
-    joined = pictures[0]
-    joins = []
-    for one in pictures[1:]:
-        joined = graph.add("ImageBatch", image1=joined["IMAGE"], image2=one["IMAGE"])
-        joined.collapsed = True
-        joins.append(joined)
+    joined = graph.add("BatchImagesNode", images=[one["IMAGE"] for one in pictures])
     saved = graph.add("SaveImage", images=joined["IMAGE"], filename_prefix="five-strengths")
     note = graph.note(
         "**One edit in five strengths**\n\nThe reference is encoded once; click on a node's title to open it. The seed "
@@ -101,8 +96,8 @@ def five_strengths(graph: Graph, setting: Setting) -> None:
         [start.drawing, loaded],
         [start.prepare, start.sketch, tokens],
         texts + samplers,
-        pictures + joins,
-        [saved],
+        pictures,
+        [joined, saved],
     )
 
 
