@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +112,7 @@ def read_table(path: Path, prompt: Prompt, reference: Slot | None) -> dict[str, 
 
 def make_jobs(
     drawings: Path,
-    paths: Iterable[Path],
+    paths: list[Path],
     prompt: Prompt,
     drawing: Slot,
     reference: tuple[Slot, Path] | None,
@@ -123,8 +122,10 @@ def make_jobs(
     """A job for each drawing (`paths`, relative to the folder `drawings`); what a table says goes before `reference`.
 
     `previous` takes the last colored frame, for the first one its reference. A file that is not there makes a job that
-    says so, and no error: the others are to be colored all the same.
+    says so, and no error: the others are to be colored all the same. Raises ValueError for a table of other drawings.
     """
+    if unknown := sorted(set(table) - {path.as_posix() for path in paths}):
+        raise ValueError(f"--table: there is no drawing {unknown[0]} in {drawings}.")
     jobs = []
     for path in paths:
         row = table.get(path.as_posix(), Row({}, {}))

@@ -85,7 +85,7 @@ def widget_names(info: dict) -> list[str]:
         buttons = []  # the browser adds them behind the group's own
         for name in info["input_order"].get(group, []):
             kind, options = [*info["input"][group][name], {}][:2]
-            if isinstance(kind, list) or kind in WIDGET_TYPES:
+            if (isinstance(kind, list) or kind in WIDGET_TYPES) and not options.get("forceInput"):
                 names.append(name)
                 names += [AFTER_GENERATE] if options.get(AFTER_GENERATE) else []
                 buttons += [UPLOAD] if options.get("image_upload") else []

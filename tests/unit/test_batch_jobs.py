@@ -135,3 +135,10 @@ def test_a_table_that_names_no_drawing_is_refused(folder):
     path.write_text("picture,reference\n1.png,absent.png\n")
     with pytest.raises(ValueError, match="'drawing' among them"):
         read_table(path, PROMPT, None)
+
+
+def test_a_table_with_a_drawing_that_is_not_in_the_folder_is_refused(folder):
+    path = folder("tables", "scene.csv") / "scene.csv"
+    path.write_text("drawing,3.text\n1.png,red\n01.png,blue\n")
+    with pytest.raises(ValueError, match=r"--table: there is no drawing 01\.png"):
+        jobs_of(folder("pages", "1.png"), table=read_table(path, PROMPT, None))

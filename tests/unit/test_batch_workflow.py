@@ -25,9 +25,13 @@ OBJECT_INFO = {
     },
     "Sampler": {
         "display_name": "Colorize",
-        "input_order": {"required": ["picture", "seed"], "optional": ["mask", "name"]},
+        "input_order": {"required": ["picture", "steps", "seed"], "optional": ["mask", "name"]},
         "input": {
-            "required": {"picture": ["IMAGE"], "seed": ["INT", {"control_after_generate": True}]},
+            "required": {
+                "picture": ["IMAGE"],
+                "steps": ["INT", {"forceInput": True}],  # a socket, and no widget
+                "seed": ["INT", {"control_after_generate": True}],
+            },
             "optional": {"mask": ["MASK"], "name": ["STRING", {}]},
         },
     },
