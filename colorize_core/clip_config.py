@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 VOCABULARY, CONTEXT = 49408, 77  # of CLIP's own tokenizer
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 LARGEST_COUNT, LARGEST_RATIO, LARGEST_DEPTH = 2**17, 64, 256  # far beyond any CLIP: what shapes are made of ends
-METADATA_KEY = "open_clip_config"
+MODEL_CFG_KEY = "open_clip_config"
 VISION_KEYS, TEXT_KEYS = ("vision_model.", "visual_projection."), ("text_model.", "text_projection.")
 WHOLE_FILE = "open_clip_model.safetensors of laion/CLIP-ViT-H-14-laion2B-s32B-b79K (Hugging Face)"
 
 # The settings of a plain ViT CLIP in open_clip's `model_cfg`; any other makes it another kind of network.
-PLAIN = {
+PLAIN_SETTINGS = {
     "model": {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"},
     "vision_cfg": {"image_size", "layers", "width", "head_width", "patch_size", "mlp_ratio"},
     "text_cfg": {"context_length", "vocab_size", "layers", "width", "heads", "mlp_ratio"},
@@ -65,7 +65,7 @@ class ClipConfig:
         """From open_clip's `model_cfg`. Raises ValueError for one that is no plain ViT CLIP, KeyError for gaps."""
         vision, text = model_cfg["vision_cfg"], model_cfg["text_cfg"]
         for name, part in (("model", model_cfg), ("vision_cfg", vision), ("text_cfg", text)):
-            if unknown := part.keys() - PLAIN[name]:
+            if unknown := part.keys() - PLAIN_SETTINGS[name]:
                 raise ValueError(f"it has {', '.join(sorted(unknown))}")
         ratios = [part.get("mlp_ratio", 1) for part in (vision, text)]
         counts = [value for part in (vision, text) for key, value in part.items() if key != "mlp_ratio"]
@@ -137,14 +137,14 @@ def has_text(state_dict: dict) -> bool:
     return "text_model.encoder.layers.0.layer_norm1.weight" in state_dict
 
 
-def detect(state_dict: dict, metadata: dict[str, str] | None, file_name: str) -> ClipConfig:
+def detect_clip(state_dict: dict, metadata: dict[str, str] | None, file_name: str) -> ClipConfig:
     """The configuration of a CLIP file: from its metadata if that has it, else the one in open_clip's table that fits.
 
     Where the table has several of the same shapes, a training set named in the file name decides, then OpenAI's own
     (if there is one), then the table's order. Raises ValueError, naming the file.
     """
-    if METADATA_KEY in (metadata or {}):
-        return _from_metadata(state_dict, metadata[METADATA_KEY], file_name)
+    if MODEL_CFG_KEY in (metadata or {}):
+        return _from_metadata(state_dict, metadata[MODEL_CFG_KEY], file_name)
 
     name = _letters(file_name)
     if not any(tag in name for tag in OTHERS_OF_ITS_SHAPE) and VIT_H.misfit(state_dict) is None:
@@ -153,7 +153,7 @@ def detect(state_dict: dict, metadata: dict[str, str] | None, file_name: str) ->
     if not fitting:
         raise ValueError(
             f"{file_name}: its shapes fit no ViT CLIP that open_clip knows, or parts are missing. Use an OpenCLIP file "
-            f'such as {WHOLE_FILE}, or add its open_clip model_cfg as JSON to its metadata ("{METADATA_KEY}").'
+            f'such as {WHOLE_FILE}, or add its open_clip model_cfg as JSON to its metadata ("{MODEL_CFG_KEY}").'
         )
     named = [config for config, tag in fitting if tag and _letters(tag) in name]
     openai = [config for config, tag in fitting if tag == "openai"]
@@ -194,12 +194,12 @@ def _from_metadata(state_dict: dict, text: str, file_name: str) -> ClipConfig:
     except (ValueError, KeyError) as error:
         problem = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f'{file_name}: "{METADATA_KEY}" in its metadata is not the model_cfg of a plain ViT CLIP ({problem}). '
+            f'{file_name}: "{MODEL_CFG_KEY}" in its metadata is not the model_cfg of a plain ViT CLIP ({problem}). '
             "Write that of this network there, as open_clip has it, or get the file again."
         ) from error
     if misfit := config.misfit(state_dict):
         raise ValueError(
-            f'{file_name}: it does not fit "{METADATA_KEY}" in its metadata: {misfit}. Get the file again, or '
+            f'{file_name}: it does not fit "{MODEL_CFG_KEY}" in its metadata: {misfit}. Get the file again, or '
             "write the model_cfg of this network into its metadata."
         )
     return config

@@ -9,7 +9,7 @@ from ..colorize_core.host.tagger import encode_with_tagger
 from ..colorize_core.images import masked
 from .sockets import CATEGORY, Sketch, Tagger, Tokens
 
-MASK = io.Mask.Input(
+MASK_INPUT = io.Mask.Input(
     "mask",
     optional=True,
     tooltip="What it covers counts as white. Connect Load Image's mask for a picture with transparent parts.",
@@ -35,7 +35,7 @@ class EncodeReference(io.ComfyNode):
                     "image",
                     tooltip="The picture whose colors to take. It is squashed to a square, not cropped.",
                 ),
-                MASK,
+                MASK_INPUT,
                 Tagger.Input(
                     "tagger",
                     optional=True,
@@ -103,7 +103,7 @@ class ReferenceInjection(io.ComfyNode):
                     step=0.001,
                     tooltip="Part of the run, from noise to picture, before which nothing is injected: no time spent.",
                 ),
-                MASK,
+                MASK_INPUT,
             ],
             outputs=[io.Model.Output("model", tooltip="The model that sees the reference picture.")],
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 UNET_PREFIX = "model.diffusion_model."
+SKETCH_ENCODER = "control_encoder."
 VAE_PREFIX = "first_stage_model."
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 

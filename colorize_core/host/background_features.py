@@ -8,7 +8,7 @@ from .feature import Feature, UNetPass
 from .figure import ENCODED, IN_FIGURE, figure_of
 from .options import with_patch
 
-PREFIX = "background_features_"  # of keywords: the number of an output block follows; [b,M,width]
+BACKGROUND_KEYWORDS = "background_features_"  # of keywords: the number of an output block follows; [b,M,width]
 
 
 def conds(model, cond: dict) -> dict:
@@ -25,16 +25,19 @@ def conds(model, cond: dict) -> dict:
     encoder, device = model.diffusion_model.bg_encoder, cond["device"]
     encoded = encode_once(model, encoder, figure.background_latent, tokens, figure.background_size, device)
     factor = figure.background_factor
-    out = {PREFIX + str(i): comfy.conds.CONDRegular(features * factor) for i, features in enumerate(encoded.maps)}
-    out[PREFIX + "0"].encoded = encoded  # alive as long as the run
+    out = {
+        BACKGROUND_KEYWORDS + str(i): comfy.conds.CONDRegular(features * factor)
+        for i, features in enumerate(encoded.maps)
+    }
+    out[BACKGROUND_KEYWORDS + "0"].encoded = encoded  # alive as long as the run
     return out
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
-    names = [name for name in unet_pass.keywords if name.startswith(PREFIX)]
+    names = [name for name in unet_pass.keywords if name.startswith(BACKGROUND_KEYWORDS)]
     if not names:
         return options
-    features = {int(name.removeprefix(PREFIX)): unet_pass.keywords.pop(name) for name in names}
+    features = {int(name.removeprefix(BACKGROUND_KEYWORDS)): unet_pass.keywords.pop(name) for name in names}
     warp_modules = unet_pass.unet.warp_modules
 
     def warp(h, skip, transformer_options):

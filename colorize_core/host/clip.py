@@ -20,7 +20,7 @@ from ..clip_config import (
     WHOLE_FILE,
     ClipConfig,
     Tower,
-    detect,
+    detect_clip,
     has_text,
     has_vision,
     import_open_clip,
@@ -144,7 +144,7 @@ def _read(path: str) -> tuple[dict[str, torch.Tensor], ClipConfig]:
         ) from error
     if not has_vision(state_dict) and not has_text(state_dict):
         raise ValueError(f"{name} is not a CLIP (no visual.*, vision_model.* or text_model.*). Load {WHOLE_FILE}.")
-    config = detect(state_dict, metadata, name)
+    config = detect_clip(state_dict, metadata, name)
     for key in config.shapes().keys() & state_dict.keys():
         if not state_dict[key].is_floating_point():
             raise ValueError(

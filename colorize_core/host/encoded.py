@@ -17,7 +17,7 @@ class Encoded:
         self.maps = maps
 
 
-in_use = WeakValueDictionary()
+encodings = WeakValueDictionary()
 
 
 def encode_once(model, encoder, latent: torch.Tensor, tokens: torch.Tensor, size: tuple[int, int], device) -> Encoded:
@@ -27,9 +27,9 @@ def encode_once(model, encoder, latent: torch.Tensor, tokens: torch.Tensor, size
     """
     inputs = encoder, latent, tokens
     key = tuple(map(id, inputs))
-    found = in_use.get(key)
+    found = encodings.get(key)
     if found is None:
-        found = in_use[key] = Encoded(inputs, encode(model, encoder, latent, tokens, size, device))
+        found = encodings[key] = Encoded(inputs, encode(model, encoder, latent, tokens, size, device))
     return found
 
 

@@ -13,8 +13,8 @@ from .branches import BRANCHES, Branch, Branches
 from .feature import Feature, UNetPass, Wish
 from .reference import CONTEXT, TOKENS_PREFIX, check_width, in_use
 
-PREFIX = "colorize_figure_"  # of a CONDITIONING's keys: the name of a field of Figure follows
-ENCODED = PREFIX + "reference"  # the reference's own tokens [B,N,D], even where it is dropped
+FIGURE_PREFIX = "colorize_figure_"  # of a CONDITIONING's keys: the name of a field of Figure follows
+ENCODED = FIGURE_PREFIX + "reference"  # the reference's own tokens [B,N,D], even where it is dropped
 
 # Keywords of a run.
 BACKGROUND = TOKENS_PREFIX + "background"  # [B,M,D]
@@ -38,13 +38,15 @@ def entries(wish: Wish) -> dict:
     figure = wish.tokens.figure
     if figure is None:
         return {}
-    values = {PREFIX + field.name: getattr(figure, field.name) for field in fields(Figure)}
+    values = {FIGURE_PREFIX + field.name: getattr(figure, field.name) for field in fields(Figure)}
     return {key: value for key, value in values.items() if value is not None} | {ENCODED: wish.encoded.local}
 
 
 def figure_of(cond: dict) -> Figure | None:
     """The figure of a CONDITIONING, if it has one."""
-    values = {field.name: cond[PREFIX + field.name] for field in fields(Figure) if PREFIX + field.name in cond}
+    values = {
+        field.name: cond[FIGURE_PREFIX + field.name] for field in fields(Figure) if FIGURE_PREFIX + field.name in cond
+    }
     return Figure(**values) if values else None
 
 

@@ -10,7 +10,7 @@ from .reference import CONTEXT, TOKENS_PREFIX
 START_PERCENT = "colorize_start_percent"
 END_PERCENT = "colorize_end_percent"
 
-KEYWORD = "reference_interval"
+INTERVAL = "reference_interval"
 
 
 def entries(wish: Wish) -> dict:
@@ -20,12 +20,12 @@ def entries(wish: Wish) -> dict:
 def conds(model, cond: dict) -> dict:
     percents = cond.get(START_PERCENT, 0.0), cond.get(END_PERCENT, 1.0)
     sigmas = [model.model_sampling.percent_to_sigma(percent) for percent in percents]
-    return {KEYWORD: comfy.conds.CONDRegular(torch.tensor([sigmas], device=cond["device"]))}
+    return {INTERVAL: comfy.conds.CONDRegular(torch.tensor([sigmas], device=cond["device"]))}
 
 
 def keywords(step: Step, keywords: dict) -> dict:
     keywords = dict(keywords)
-    interval = keywords.pop(KEYWORD, None)
+    interval = keywords.pop(INTERVAL, None)
     if interval is None:
         return keywords
     start, end = interval.to(step.sigma).unbind(dim=1)

@@ -11,8 +11,8 @@ from .feature import Feature, UNetPass, Wish
 from .reference import TOKENS_PREFIX, in_use
 
 # Keys of a CONDITIONING: lists with an entry for each region.
-LOCAL = "colorize_region_tokens"  # [b,N,D]
-CLS = "colorize_region_cls"  # [b,1,D]
+REGION_LOCAL = "colorize_region_tokens"  # [b,N,D]
+REGION_CLS = "colorize_region_cls"  # [b,1,D]
 MASKS = "colorize_region_masks"  # [m,h,w] in 0..1, on the sketch
 STRENGTHS = "colorize_region_strengths"
 
@@ -30,8 +30,8 @@ def entries(wish: Wish) -> dict:
     if not regions:
         return {}
     return {
-        LOCAL: [region.tokens.local for region in regions],
-        CLS: [region.tokens.cls for region in regions],
+        REGION_LOCAL: [region.tokens.local for region in regions],
+        REGION_CLS: [region.tokens.cls for region in regions],
         MASKS: [region.mask for region in regions],
         STRENGTHS: [region.strength for region in regions],
     }
@@ -43,7 +43,7 @@ def conds(model, cond: dict) -> dict:
         return {}
     latent, device, context = cond["noise"], cond["device"], cond["cross_attn"]
     count, _, height, width = latent.shape
-    of_kind = cond[CLS if model.config.token_type == "cls" else LOCAL]
+    of_kind = cond[REGION_CLS if model.config.token_type == "cls" else REGION_LOCAL]
     used = repeat_to(in_use(context), count)[:, None, None]
     out = {}
     for index, tokens in enumerate(of_kind):

@@ -32,7 +32,7 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     check_file("experiment", path)
     try:
         mapping = with_overrides(read_yaml(path.read_text(encoding="utf-8")), overrides)
-        return checked(mapping, path.resolve().parent)
+        return checked_experiment(mapping, path.resolve().parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -65,7 +65,7 @@ def _with(mapping: Any, keys: list[str], value: Any, override: str) -> dict:
     return mapping | {first: _with(mapping.get(first), rest, value, override) if rest else value}
 
 
-def checked(mapping: Any, folder: Path) -> Experiment:
+def checked_experiment(mapping: Any, folder: Path) -> Experiment:
     """The experiment of a YAML file's content; its paths start at `folder`. Raises ValueError, a line for each key."""
     if isinstance(mapping, Mapping | None):  # sections whose lines are all commented out are empty ones
         sections = {f.name for f in fields(Experiment) if is_dataclass(_section_of((f.name,)))}

@@ -95,11 +95,11 @@ def flip_rotate_crop(
     """`picture` [B,C,H,W] mirrored with probability `flip`, turned by up to `rotation` degrees either way, and cut to
     between `crop` and all of its sides, at a random place; resized to H x W. Corners show the picture reflected."""
     height, width = picture.shape[-2:]
-    flipped, angle, kept, x, y = _uniform(generator, 5, len(picture))
+    flipped, angle, part, x, y = _uniform(generator, 5, len(picture))
     mirror = torch.where(flipped < flip, -1.0, 1.0)
     angle = torch.deg2rad((2 * angle - 1) * rotation)
-    kept = crop + kept * (1 - crop)
-    cos, sin = kept * angle.cos(), kept * angle.sin()
+    part = crop + part * (1 - crop)
+    cos, sin = part * angle.cos(), part * angle.sin()
     # Rows give the place in the picture (in half sides) of a place in the result; a turn must not shear H != W.
     linear = torch.stack(
         [
@@ -108,10 +108,10 @@ def flip_rotate_crop(
         ],
         1,
     )
-    center = (2 * torch.stack([x, y], -1) - 1) * (1 - kept)[:, None]
+    center = (2 * torch.stack([x, y], -1) - 1) * (1 - part)[:, None]
     pixels = _lattice(_pixel_centers(width, picture), _pixel_centers(height, picture))
-    places = pixels.flatten(0, 1) @ linear.to(picture).mT
-    return _sample(picture, (places + center.to(picture)[:, None]).unflatten(1, (height, width)))
+    points = pixels.flatten(0, 1) @ linear.to(picture).mT
+    return _sample(picture, (points + center.to(picture)[:, None]).unflatten(1, (height, width)))
 
 
 def shuffle_patches(picture: torch.Tensor, patches: int, generator: torch.Generator) -> torch.Tensor:
@@ -144,7 +144,7 @@ def _uniform(generator: torch.Generator, *shape: int) -> torch.Tensor:
 def _spline_basis(x: torch.Tensor, y: torch.Tensor, control: torch.Tensor) -> torch.Tensor:
     """What a thin-plate spline sums at the places `x` [W] by `y` [H]: U(r) = r^2 log r^2 of the distance to each of
     `control` [K,2], then 1, x and y, [H,W,K+3]."""
-    to_x, to_y = ((side[:, None] - places).square() for side, places in zip((x, y), control.T, strict=True))
+    to_x, to_y = ((side[:, None] - points).square() for side, points in zip((x, y), control.T, strict=True))
     squared = to_y[:, None] + to_x
     lattice = _lattice(x, y)
     return torch.cat([torch.xlogy(squared, squared), torch.ones_like(lattice[..., :1]), lattice], -1)
@@ -160,5 +160,5 @@ def _pixel_centers(side: int, like: torch.Tensor) -> torch.Tensor:
     return (torch.arange(side).to(like) * 2 + 1) / side - 1
 
 
-def _sample(picture: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    return nn.functional.grid_sample(picture, places, padding_mode="reflection", align_corners=False)
+def _sample(picture: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    return nn.functional.grid_sample(picture, points, padding_mode="reflection", align_corners=False)

@@ -8,7 +8,7 @@ import torch
 
 Encode = Callable[[torch.Tensor], torch.Tensor]  # pictures [B,3,H,W] in 0..1 to what a network makes of them [B,D]
 
-FEATURES = 2048  # of Inception's last layer
+INCEPTION_WIDTH = 2048  # of Inception's last layer
 
 
 def load_inception(weights: Path | None = None) -> Encode:
@@ -28,7 +28,7 @@ def load_inception(weights: Path | None = None) -> Encode:
     try:
         if weights:
             torch.load(weights, weights_only=True)  # torch-fidelity would run whatever a pickle says
-        network = NoTrainInceptionV3("inception-v3-compat", [str(FEATURES)], weights and str(weights))
+        network = NoTrainInceptionV3("inception-v3-compat", [str(INCEPTION_WIDTH)], weights and str(weights))
     except URLError as error:
         raise ValueError(
             f"--fid, --kid: Inception's weights cannot be downloaded ({error.reason}). {get_it}"

@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ..checkpoint.keys import SKETCH_ENCODER
+
 
 @dataclass(frozen=True)
 class WeightSettings:
@@ -27,7 +29,6 @@ class WeightSettings:
 
 
 ATTENTIONS = (".attn1.", ".attn2.")
-SKETCH_ENCODER = "control_encoder."
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]  # of the attentions: what a LoRA is beside
 ADAPTER = "default"  # PEFT's name of the one LoRA
 BASE = ".base_layer"  # what PEFT has put the LoRA's projection below

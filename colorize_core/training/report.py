@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from . import metrics
 from .compare import ComparedPictures, naming, read_picture, read_regions, read_sketch
-from .features import FEATURES, Encode
+from .features import INCEPTION_WIDTH, Encode
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _notes(pictures: ComparedPictures, fid: bool) -> list[str]:
             notes.append(
                 f"MS-SSIM of {small} pictures, with a side below 176 pixels, is on fewer than {scales} scales."
             )
-    if fid and count < FEATURES:
+    if fid and count < INCEPTION_WIDTH:
         notes.append(f"FID of {count} pictures is biased upwards: compare it only with that of as many (or take KID).")
     return notes
 

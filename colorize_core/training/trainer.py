@@ -65,17 +65,15 @@ def train(
         shared, stepper = accelerator.prepare(torch.compile(model) if settings.compile else model, optimizer)
         start_record(accelerator, settings, values, folder, progress.steps)
         parts = iter(batches(progress.steps))
-        bar = tqdm(
-            range(progress.steps, settings.steps), folder.name, settings.steps, initial=progress.steps, mininterval=1
-        )
+        steps = range(progress.steps, settings.steps)
+        bar = tqdm(steps, folder.name, settings.steps, initial=progress.steps, mininterval=1)
         with stop_signal() as stop:
             for step in bar:
                 begin = time.perf_counter()
                 loss, rows = accumulate_gradients(accelerator, shared, parts, loss_of, settings, step)
                 # Beside the loss all processes share whether one of them is to stop.
-                loss, stopping = accelerator.reduce(
-                    torch.stack([loss, loss.new_tensor(stop.is_set())]), "mean"
-                ).tolist()
+                both = torch.stack([loss, loss.new_tensor(stop.is_set())])
+                loss, stopping = accelerator.reduce(both, "mean").tolist()
                 rate, norm = update_weights(accelerator, stepper, trained, settings, progress, loss)
                 numbers = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
                 log_step(accelerator, folder, step, numbers, rows / (time.perf_counter() - begin))

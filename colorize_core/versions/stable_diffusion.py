@@ -11,7 +11,7 @@ from ..checkpoint.unet import detect_unet
 from . import detect_prediction, v1
 
 # Published files of 768 pixels, whose names have no word for what they predict.
-PREDICTIONS = {"v2-1_768-ema-pruned": "v", "v2-1_768-nonema-pruned": "v"}
+PUBLISHED_PREDICTIONS = {"v2-1_768-ema-pruned": "v", "v2-1_768-nonema-pruned": "v"}
 # The values of this bias spread more where the model predicts v: so the host tells them apart.
 V_SPREAD_IN, V_SPREAD = "output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
 
@@ -35,7 +35,7 @@ def from_stable_diffusion(
             "that a colorizer can start from: take v2-1_512-ema-pruned.safetensors."
         )
     facts = read_facts(checkpoint, None, name)
-    version = replace(v1.VERSION, predictions=PREDICTIONS)
+    version = replace(v1.VERSION, predictions=PUBLISHED_PREDICTIONS)
     spread = weight(unet, V_SPREAD_IN, name).float().std(correction=0)
     prediction = "v" if spread > V_SPREAD else detect_prediction(checkpoint, version, facts, name)
     shape = replace(detect_unet(unet, name), use_linear_in_transformer=False)

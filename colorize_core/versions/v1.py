@@ -1,15 +1,17 @@
 """ColorizeDiffusion v1 (arXiv 2401.01456): the denoiser of Stable Diffusion 2.1 and a sketch encoder beside it."""
 
-from ..checkpoint.config import AttentionLayout, Config, HintLayout, Version, as_it_is
+from ..checkpoint.config import Config, Version, as_it_is
+from ..checkpoint.five_maps import FIVE_MAPS, SIXTEEN_ATTENTIONS
+from ..checkpoint.keys import SKETCH_ENCODER
 from ..checkpoint.unet import UNetShape, default_head_channels
 
 VERSION = Version(
     name="v1",
-    marks=("control_encoder.",),
+    marks=(SKETCH_ENCODER,),
     default_prediction="eps",
-    parts=("control_encoder.",),
-    hints=HintLayout(blocks=(0, 3, 6, 9, 11), downscales=(1, 2, 4, 8, 8)),
-    attention=AttentionLayout(16, encoder=(0, 1), color=(2, 3, 10, 11, 12), semantics=(4, 5, 7, 8, 9)),
+    parts=(SKETCH_ENCODER,),
+    hints=FIVE_MAPS,
+    attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance",),
     configure=as_it_is,
 )

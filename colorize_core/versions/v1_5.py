@@ -4,11 +4,11 @@ Its cross-attentions have a LoRA for the figure and one for the background; a cl
 tokens from those of the reference without its figure, and the thresholds of the masks are embedded.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from ..checkpoint.config import Config
-from ..checkpoint.keys import StateDict, count, weight
-from . import v1
+from ..checkpoint.config import Config, Version
+from ..checkpoint.five_maps import FIVE_MAPS, SIXTEEN_ATTENTIONS
+from ..checkpoint.keys import SKETCH_ENCODER, StateDict, count, weight
 
 FOREGROUND_RANK = 4  # of the LoRAs; the background's is half of the smaller side
 
@@ -26,11 +26,13 @@ def configure(config: Config, unet: StateDict, name: str) -> ConfigV15:
     return ConfigV15(**vars(config), cluster_queries=queries, cluster_depth=count(unet, "transformer.layers."))
 
 
-VERSION = replace(
-    v1.VERSION,
+VERSION = Version(
     name="v1.5",
     marks=(".lora_down_fg.", ".lora_down_bg.", "thresh_embedder."),
-    parts=(*v1.VERSION.parts, "transformer.", "thresh_embedder."),
+    default_prediction="eps",
+    parts=(SKETCH_ENCODER, "transformer.", "thresh_embedder."),
+    hints=FIVE_MAPS,
+    attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance", "foreground_enhance"),
     configure=configure,
 )

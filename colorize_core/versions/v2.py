@@ -4,11 +4,9 @@ What the background's encoder gives is warped into the denoiser's skips, what th
 blocks; only these have LoRAs for figure and background.
 """
 
-from dataclasses import replace
-
-from ..checkpoint.config import Config
-from ..checkpoint.keys import UNET_PREFIX, StateDict
-from . import v1
+from ..checkpoint.config import Config, Version
+from ..checkpoint.five_maps import FIVE_MAPS, SIXTEEN_ATTENTIONS
+from ..checkpoint.keys import SKETCH_ENCODER, UNET_PREFIX, StateDict
 
 LORA_RANK = 4
 
@@ -19,13 +17,14 @@ def configure(config: Config, unet: StateDict, name: str) -> Config:
     return config
 
 
-VERSION = replace(
-    v1.VERSION,
+VERSION = Version(
     name="v2",
     marks=("bg_encoder.", "style_encoder.", UNET_PREFIX + "warp_modules.", UNET_PREFIX + "style_modules."),
     default_prediction="v",
     side=768,
-    parts=(*v1.VERSION.parts, "bg_encoder.", "style_encoder."),
+    parts=(SKETCH_ENCODER, "bg_encoder.", "style_encoder."),
+    hints=FIVE_MAPS,
+    attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance", "foreground_enhance", "style_enhance"),
     configure=configure,
 )

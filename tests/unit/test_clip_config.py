@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from colorize_core.clip_config import METADATA_KEY, VIT_H, ClipConfig, detect, open_clip_table
+from colorize_core.clip_config import MODEL_CFG_KEY, VIT_H, ClipConfig, detect_clip, open_clip_table
 
 TINY = {
     "embed_dim": 48,
@@ -33,37 +33,37 @@ def vit_h(table) -> ClipConfig:
 
 
 def test_vit_h_is_known_by_its_shapes(vit_h):
-    found = detect(state_dict(vit_h), {}, "open_clip_pytorch_model.bin")
+    found = detect_clip(state_dict(vit_h), {}, "open_clip_pytorch_model.bin")
     assert found == vit_h
     assert (found.vision.heads, found.text.heads, found.activation, found.image_size) == (16, 16, "gelu", 224)
 
 
 def test_vit_h_is_known_by_its_image_encoder_alone(vit_h):
-    assert detect(state_dict(vit_h, "vision_model", "visual_projection"), {}, "model.safetensors") == vit_h
+    assert detect_clip(state_dict(vit_h, "vision_model", "visual_projection"), {}, "model.safetensors") == vit_h
 
 
 def test_a_training_set_in_the_file_name_tells_networks_of_the_same_shapes_apart(vit_h):
-    assert detect(state_dict(vit_h), {}, "DFN5B-CLIP-ViT-H-14.safetensors").activation == "quick_gelu"
-    assert detect(state_dict(vit_h), {}, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors").activation == "gelu"
+    assert detect_clip(state_dict(vit_h), {}, "DFN5B-CLIP-ViT-H-14.safetensors").activation == "quick_gelu"
+    assert detect_clip(state_dict(vit_h), {}, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors").activation == "gelu"
 
 
 def test_the_published_vit_h_is_read_without_open_clip(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)  # importing it fails
-    assert detect(state_dict(VIT_H), {}, "open_clip_model.safetensors") == VIT_H
-    assert detect(state_dict(VIT_H, "text_model", "text_projection"), None, "text.safetensors") == VIT_H
+    assert detect_clip(state_dict(VIT_H), {}, "open_clip_model.safetensors") == VIT_H
+    assert detect_clip(state_dict(VIT_H, "text_model", "text_projection"), None, "text.safetensors") == VIT_H
 
 
 def test_networks_of_vit_hs_shape_are_those_of_the_table(table):
     of_its_shape = [(config, tag) for config, tag in table if config.misfit(state_dict(VIT_H)) is None]
     assert len(of_its_shape) > 2
     for config, tag in of_its_shape:
-        assert detect(state_dict(VIT_H), {}, f"ViT-H-14-{tag}.safetensors") == config, tag
+        assert detect_clip(state_dict(VIT_H), {}, f"ViT-H-14-{tag}.safetensors") == config, tag
 
 
 def test_vit_l_is_openais_unless_its_name_says_otherwise(table):
     vit_l = next(config for config, tag in table if config.vision.width == 1024 and config.patch_size == 14)
-    assert detect(state_dict(vit_l), {}, "clip-vit-large-patch14.safetensors").activation == "quick_gelu"
-    laion = detect(state_dict(vit_l), {}, "CLIP-ViT-L-14-laion2B-s32B-b82K.safetensors")
+    assert detect_clip(state_dict(vit_l), {}, "clip-vit-large-patch14.safetensors").activation == "quick_gelu"
+    laion = detect_clip(state_dict(vit_l), {}, "CLIP-ViT-L-14-laion2B-s32B-b82K.safetensors")
     assert laion.activation == "gelu" and laion.mean == (0.5, 0.5, 0.5)
 
 
@@ -74,13 +74,15 @@ def test_every_network_of_the_table_is_found_by_its_own_shapes(table):
 
 def test_what_no_table_has_is_read_from_the_metadata():
     config = ClipConfig.from_open_clip(TINY)
-    found = detect(state_dict(config), {METADATA_KEY: json.dumps(TINY | {"quick_gelu": True})}, "tiny.safetensors")
+    found = detect_clip(
+        state_dict(config), {MODEL_CFG_KEY: json.dumps(TINY | {"quick_gelu": True})}, "tiny.safetensors"
+    )
     assert (found.vision.heads, found.text.heads, found.activation) == (2, 3, "quick_gelu")
 
 
 def test_a_network_in_no_table_and_without_metadata_is_refused():
     with pytest.raises(ValueError, match=r"tiny\.safetensors: its shapes fit no ViT CLIP"):
-        detect(state_dict(ClipConfig.from_open_clip(TINY)), {}, "tiny.safetensors")
+        detect_clip(state_dict(ClipConfig.from_open_clip(TINY)), {}, "tiny.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -108,10 +110,10 @@ def test_a_network_in_no_table_and_without_metadata_is_refused():
 )
 def test_metadata_that_is_wrong_is_refused_in_a_sentence_that_names_the_file(model_cfg, says):
     with pytest.raises(ValueError, match=rf"tiny\.safetensors.*{says}.*(Write|Get)"):
-        detect(state_dict(ClipConfig.from_open_clip(TINY)), {METADATA_KEY: model_cfg}, "tiny.safetensors")
+        detect_clip(state_dict(ClipConfig.from_open_clip(TINY)), {MODEL_CFG_KEY: model_cfg}, "tiny.safetensors")
 
 
 def test_a_missing_open_clip_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(ImportError, match=r"pip install -r requirements\.txt"):
-        detect(state_dict(ClipConfig.from_open_clip(TINY)), {}, "clip.safetensors")
+        detect_clip(state_dict(ClipConfig.from_open_clip(TINY)), {}, "clip.safetensors")

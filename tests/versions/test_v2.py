@@ -123,4 +123,4 @@ def test_pictures_are_encoded_once_for_a_run_and_nothing_of_them_stays(
     node("Sampler").execute(model, tokens, sketch, latent, 1, 2, 4.0, 2.0, "euler", "normal", 1.0)
     assert {type(encoder) for encoder in runs} == {type(unet.style_encoder), type(unet.bg_encoder)}
     assert len(runs) == 2
-    assert not encoded.in_use
+    assert not encoded.encodings

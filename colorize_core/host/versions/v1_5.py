@@ -7,22 +7,22 @@ from ...networks.embeddings import ThresholdEmbedder
 from ...versions.v1_5 import FOREGROUND_RANK, VERSION
 from ..branches import add_split_lora
 from ..figure import Split
+from ..five_map_unet import FiveMapUNet
 from ..model import ColorizeConfig
-from .v1 import UNetV1
 
 
-def lora_ranks(linear) -> dict[str, int]:
+def _lora_ranks(linear) -> dict[str, int]:
     return {"fg": FOREGROUND_RANK, "bg": min(linear.in_features, linear.out_features) // 2}
 
 
-class UNetV15(UNetV1):
+class UNetV15(FiveMapUNet):
     def __init__(self, *args, config, dtype=torch.float32, device=None, operations, **kwargs):
         factory = {"dtype": dtype, "device": device, "operations": operations}
         super().__init__(*args, config=config, **factory, **kwargs)
         width = config.unet.context_dim
         self.transformer = ClusterTransformer(width, config.cluster_queries, config.cluster_depth, **factory)
         self.thresh_embedder = ThresholdEmbedder(width, **factory)
-        add_split_lora(self, lora_ranks, **factory)
+        add_split_lora(self, _lora_ranks, **factory)
 
     def split(self, figure, reference, background):
         if not figure.background_enhance:

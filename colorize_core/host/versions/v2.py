@@ -9,16 +9,16 @@ from .. import background_features, injection, style
 from ..branches import add_split_lora
 from ..features import BEFORE_INJECTION
 from ..figure import Split
+from ..five_map_unet import FiveMapUNet
 from ..half_unet import BackgroundEncoder, StyleEncoder
 from ..model import ColorizeConfig
-from .v1 import UNetV1
 
 
-def lora_ranks(linear) -> dict[str, int]:
+def _lora_ranks(linear) -> dict[str, int]:
     return {"fg": LORA_RANK, "bg": LORA_RANK}
 
 
-class UNetV2(UNetV1):
+class UNetV2(FiveMapUNet):
     features = (*BEFORE_INJECTION, style.FEATURE, background_features.FEATURE, injection.FEATURE)
 
     def __init__(self, *args, config, dtype=torch.float32, device=None, operations, **kwargs):
@@ -30,7 +30,7 @@ class UNetV2(UNetV1):
         self.style_modules = nn.ModuleList(StyleModule(width, time_width, **factory) for width in output_widths(*shape))
         self.style_encoder = StyleEncoder(kwargs, **factory)
         self.bg_encoder = BackgroundEncoder(kwargs, **factory)
-        add_split_lora(self.output_blocks, lora_ranks, **factory)
+        add_split_lora(self.output_blocks, _lora_ranks, **factory)
         for block in self.output_blocks:
             block.append(style.StyleSlot())
 
