@@ -2,6 +2,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..colorize_core.guidance import parse_strengths, reference_strengths
+from ..colorize_core.host.block_cache import with_block_cache
 from ..colorize_core.host.colorize import colorize
 from ..colorize_core.host.conditions import build_conditioning
 from ..colorize_core.host.guider import build_guider
@@ -238,4 +239,39 @@ class Sampler(io.ComfyNode):
         return io.NodeOutput(colorize(model, tokens, sketch, latent, **settings, **guidance, **interval))
 
 
-NODES = [Conditioning, ReferenceStrength, Guider, Sampler]
+class BlockCache(io.ComfyNode):
+    @classmethod
+    def define_schema(cls):
+        def percent(name, default, tooltip):
+            return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+
+        return io.Schema(
+            node_id="ColorizeDiffusion_BlockCache",
+            display_name="Block Cache",
+            category=CATEGORY,
+            description="Nearly twice as fast: most of the model is computed at every second step only, since it "
+            "changes little between them. Works with any sampler; not with TorchCompileModel.",
+            search_aliases=["deepcache", "speed up", "faster", "accelerate"],
+            is_experimental=True,
+            inputs=[
+                io.Model.Input("model", tooltip="A ColorizeDiffusion model. An earlier Block Cache is replaced."),
+                io.Int.Input(
+                    "interval",
+                    default=2,
+                    min=1,
+                    max=5,
+                    tooltip="Every how many steps all of the model is computed. 1 is off; 3 is faster than 2 and less "
+                    "exact.",
+                ),
+                percent("start_percent", 0.1, "Part of the run, from noise to picture, before which all is computed."),
+                percent("end_percent", 1.0, "Part of the run after which all is computed."),
+            ],
+            outputs=[io.Model.Output("model", tooltip="The faster model.")],
+        )
+
+    @classmethod
+    def execute(cls, model, interval, start_percent, end_percent):
+        return io.NodeOutput(with_block_cache(require_colorize(model), interval, start_percent, end_percent))
+
+
+NODES = [Conditioning, ReferenceStrength, Guider, Sampler, BlockCache]

@@ -1,6 +1,13 @@
 """All conditioning features, in the order in which they act. Injection comes last: it runs a pass with all others."""
 
-from . import figure, hints, injection, interval, regions, strength
+from . import block_cache, figure, hints, injection, interval, regions, strength
 
-BEFORE_INJECTION = (hints.FEATURE, strength.FEATURE, interval.FEATURE, regions.FEATURE, figure.FEATURE)
+BEFORE_INJECTION = (
+    hints.FEATURE,
+    strength.FEATURE,
+    interval.FEATURE,
+    regions.FEATURE,
+    figure.FEATURE,
+    block_cache.FEATURE,
+)
 FEATURES = (*BEFORE_INJECTION, injection.FEATURE)

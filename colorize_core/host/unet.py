@@ -11,6 +11,7 @@ from .branches import BranchCrossAttention
 from .feature import UNetPass
 from .features import FEATURES
 from .injection import BankSelfAttention
+from .options import NETWORK
 
 
 class ColorizeUNet(UNetModel):
@@ -43,8 +44,10 @@ class ColorizeUNet(UNetModel):
         keywords = kwargs | {"context": context}
 
         def run(latent, options, control=None):  # the host writes into the options
+            options = dict(options)
+            network = options.pop(NETWORK)(latent, options) if NETWORK in options else self
             return UNetModel._forward(
-                self, latent, timesteps, y=y, control=control, transformer_options=dict(options), **keywords
+                network, latent, timesteps, y=y, control=control, transformer_options=options, **keywords
             )
 
         unet_pass = UNetPass(self, keywords, run)
