@@ -1,12 +1,12 @@
 """The reference: from a picture to what the image encoder is fed, and the tokens that come out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 
 from .figure import Figure
-from .images import rgb_on
+from .images import repeat_to, rgb_on
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class ReferenceTokens:
                 f"tokens: their shapes are {', '.join(map(str, shapes))} where [batch, 1, width] and [batch, tokens, "
                 "width] belong. Connect Encode Reference."
             )
+
+    def repeated(self, count: int) -> "ReferenceTokens":
+        """`count` references, these in turn; their regions stay."""
+        parts = {name: getattr(self, name) for name in ("cls", "local", "tagger")}
+        return replace(self, **{name: part if part is None else repeat_to(part, count) for name, part in parts.items()})
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+import os
+
 import folder_paths
 from comfy_api.latest import io
 
@@ -8,6 +10,7 @@ from ..colorize_core.host.tagger import load_tagger
 from ..colorize_core.tagger import TAGGER_FILE
 from .sockets import CATEGORY, Tagger
 
+CHECKPOINT_FOLDERS = ("checkpoints",)
 CLIP_FOLDERS = ("clip_vision", "text_encoders")
 TAGGER_FOLDERS = ("clip_vision", "checkpoints")
 
@@ -50,8 +53,12 @@ class LoadCheckpoint(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, ckpt_name, **others):
+        return _file_state(ckpt_name, CHECKPOINT_FOLDERS)
+
+    @classmethod
     def execute(cls, ckpt_name, prediction="auto", token_type="attention"):
-        path = folder_paths.get_full_path_or_raise("checkpoints", ckpt_name)
+        path = _path_of(ckpt_name, CHECKPOINT_FOLDERS)
         return io.NodeOutput(*load_checkpoint(path, prediction, token_type))
 
 
@@ -77,6 +84,10 @@ class LoadCLIP(io.ComfyNode):
                 io.Clip.Output("clip", tooltip="The text encoder, for adjusting a reference with text."),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, clip_name):
+        return _file_state(clip_name, CLIP_FOLDERS)
 
     @classmethod
     def execute(cls, clip_name):
@@ -105,6 +116,10 @@ class LoadTagger(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, tagger_name):
+        return _file_state(tagger_name, TAGGER_FOLDERS)
+
+    @classmethod
     def execute(cls, tagger_name):
         return io.NodeOutput(load_tagger(_path_of(tagger_name, TAGGER_FOLDERS)))
 
@@ -119,11 +134,21 @@ def _file_names(folders: tuple[str, ...]) -> list[str]:
 
 
 def _path_of(name: str, folders: tuple[str, ...]) -> str:
-    """The file that `_file_names` lists by that name."""
+    """The file that `_file_names` lists by that name. ValueError if it is not there any more."""
     named = [(folder, name) for folder in folders]
     named += [(folder, name.removeprefix(f"{folder}/")) for folder in folders if name.startswith(f"{folder}/")]
     paths = (folder_paths.get_full_path(*place) for place in named)
-    return next(filter(None, paths), None) or folder_paths.get_full_path_or_raise(folders[0], name)
+    if path := next(filter(None, paths), None):
+        return path
+    raise ValueError(f"{name} is no longer in models/{' or models/'.join(folders)}: choose another, or put it back.")
+
+
+def _file_state(name: str | None, folders: tuple[str, ...]) -> tuple[int, int] | None:
+    """When a file was written, and its size: one put in its place is loaded anew. A connected name is not known yet."""
+    if name is None:
+        return None
+    state = os.stat(_path_of(name, folders))
+    return state.st_mtime_ns, state.st_size
 
 
 NODES = [LoadCheckpoint, LoadCLIP, LoadTagger]

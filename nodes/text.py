@@ -1,5 +1,6 @@
 """Change a reference with words: its whole (GlobalText), a part of it (LocalText); and see where a text is in it."""
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -211,6 +212,8 @@ class LocalText(io.ComfyNode):
         texts = {"target": target, "anchor": anchor, "control": "" if everything else control}
         texts = _encode(clip, texts, tokens, text_layer)
 
+        if mask is not None and len(mask) > len(tokens.local):
+            tokens = tokens.repeated(len(mask))  # an edit for each mask
         thresholds = None if threshold_mode == "auto" else (threshold_0, threshold_1, threshold_2, threshold_3)
         edit = manipulation.local_edit(
             tokens.cls, tokens.local, **texts, scale=scale, enhance=enhance, thresholds=thresholds, mask=mask
@@ -218,7 +221,7 @@ class LocalText(io.ComfyNode):
         return io.NodeOutput(
             replace(tokens, local=edit.local),
             heatmap.edit_mask(edit),
-            ui=ui.PreviewImage(heatmap.edit_preview(edit), cls=cls),
+            ui=_preview(heatmap.edit_preview(edit), cls),
         )
 
 
@@ -283,6 +286,15 @@ class TextHeatmap(io.ComfyNode):
         if grid:
             out = heatmap.draw_grid(out, layout)
         return io.NodeOutput(heatmap.with_legend(out, thresholds.expand(count, -1)), maps)
+
+
+def _preview(pictures: torch.Tensor, node: type[io.ComfyNode]) -> ui.PreviewImage | None:
+    """`pictures` [B,H,W,3] for the node to show; none, with a warning, where the temp folder cannot be written to."""
+    try:
+        return ui.PreviewImage(pictures, cls=node)
+    except OSError as error:
+        logging.warning("Local Text Manipulation: its preview could not be written (%s).", error)
+        return None
 
 
 NODES = [GlobalText, LocalText, TextHeatmap]

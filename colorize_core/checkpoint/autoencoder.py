@@ -32,12 +32,14 @@ def detect_autoencoder(vae: StateDict, name: str) -> AutoencoderConfig:
             f"{name} lacks the VAE's weight post_quant_conv.weight: it is incomplete, or none of Stable Diffusion 1 "
             "or 2. Take one of those, such as vae-ft-mse-840000-ema-pruned.safetensors."
         )
-    ch = weight(vae, "encoder.conv_in.weight", name).shape[0]
+    ch = weight(vae, "encoder.conv_in.weight", name, axes=(4,)).shape[0]
     levels = range(count(vae, "decoder.up."))
     return AutoencoderConfig(
         ch=ch,
-        ch_mult=tuple(weight(vae, f"decoder.up.{i}.block.0.conv1.weight", name).shape[0] // ch for i in levels),
+        ch_mult=tuple(
+            weight(vae, f"decoder.up.{i}.block.0.conv1.weight", name, axes=(4,)).shape[0] // ch for i in levels
+        ),
         num_res_blocks=count(vae, "decoder.up.0.block.") - 1,  # a decoder's level has one more than the encoder's
-        z_channels=weight(vae, "decoder.conv_in.weight", name).shape[1],
-        embed_dim=weight(vae, "post_quant_conv.weight", name).shape[1],
+        z_channels=weight(vae, "decoder.conv_in.weight", name, axes=(4,)).shape[1],
+        embed_dim=weight(vae, "post_quant_conv.weight", name, axes=(4,)).shape[1],
     )

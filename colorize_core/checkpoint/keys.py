@@ -51,10 +51,16 @@ def vae_weights(checkpoint: StateDict) -> dict[str, torch.Tensor]:
     return {VAE_PREFIX + key.removeprefix(own): value for key, value in checkpoint.items() if key.startswith(parts)}
 
 
-def weight(weights: StateDict, key: str, name: str) -> torch.Tensor:
-    """The weight `key`. ValueError, calling the file `name`, where it is missing."""
+def weight(weights: StateDict, key: str, name: str, axes: Sequence[int] = (1, 2, 3, 4)) -> torch.Tensor:
+    """The weight `key`. ValueError, calling the file `name`, where it is missing, empty or has not as many `axes`."""
     if key not in weights:
         raise ValueError(f"{name} lacks the weight {key}: the file is incomplete, download it again.")
+    shape = weights[key].shape
+    if len(shape) not in axes or 0 in shape:
+        raise ValueError(
+            f"{name}: {key} has the shape {list(shape)}, as in no model: the file is damaged or was put together "
+            "wrongly, get another."
+        )
     return weights[key]
 
 

@@ -62,18 +62,19 @@ def _entries(metadata: Mapping[str, str] | None, name: str) -> dict[str, Any]:
     text = (metadata or {}).get(METADATA_KEY, "{}")
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         entries = None
     if not isinstance(entries, dict) or entries.get("prediction", "eps") not in ("eps", "v"):
         raise ValueError(
-            f'{name}: {METADATA_KEY} of its metadata is {text}, where a JSON object such as {{"prediction": "eps"}} '
-            "(or v) belongs: write the metadata anew."
+            f"{name}: {METADATA_KEY} of its metadata is {text[:80]}, where a JSON object such as "
+            '{"prediction": "eps"} (or v) belongs: write the metadata anew.'
         )
     return entries
 
 
 def _stored_widths(stored: torch.Tensor, name: str) -> list[int]:
-    if stored.dtype != torch.int64 or stored.shape != (len(HEAD_CHANNELS_NAMES),):
+    three = stored.dtype == torch.int64 and stored.shape == (len(HEAD_CHANNELS_NAMES),)
+    if not three or stored.min() < 0:
         raise ValueError(
             f"{name}: its weight {HEAD_CHANNELS_KEY} is {stored.dtype} {list(stored.shape)}, where three whole numbers "
             "belong: save the model anew from the file that it was made of."

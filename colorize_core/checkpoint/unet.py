@@ -6,6 +6,8 @@ import torch
 
 from .keys import StateDict, count, weight
 
+NORM_GROUPS = 32  # of each group normalization
+
 
 @dataclass(frozen=True)
 class UNetShape:
@@ -36,6 +38,11 @@ def detect_unet(unet: StateDict, name: str, head_channels: int | None = None) ->
     ValueError, naming the file, for weights that are missing or a width that does not divide the model's.
     """
     model_channels, in_channels = _shape(unet, "input_blocks.0.0.weight", name)[:2]
+    if model_channels % NORM_GROUPS:
+        raise ValueError(
+            f"{name}: its denoiser is {model_channels} wide, which is no multiple of {NORM_GROUPS} as in Stable "
+            "Diffusion: the file is damaged or was put together wrongly, get another."
+        )
     levels = _input_levels(unet, name)
     outputs = count(unet, "output_blocks.")
     has_vector = "label_emb.0.0.weight" in unet
@@ -50,10 +57,10 @@ def detect_unet(unet: StateDict, name: str, head_channels: int | None = None) ->
         transformer_depth_output=tuple(
             count(unet, f"output_blocks.{i}.1.transformer_blocks.") for i in reversed(range(outputs))
         ),
-        context_dim=_shape(unet, "middle_block.1.transformer_blocks.0.attn2.to_k.weight", name)[1],
+        context_dim=_shape(unet, "middle_block.1.transformer_blocks.0.attn2.to_k.weight", name, axes=(2,))[1],
         num_head_channels=_head_channels(head_channels, model_channels, name),
-        use_linear_in_transformer=len(_shape(unet, "middle_block.1.proj_in.weight", name)) == 2,
-        adm_in_channels=_shape(unet, "label_emb.0.0.weight", name)[1] if has_vector else None,
+        use_linear_in_transformer=len(_shape(unet, "middle_block.1.proj_in.weight", name, axes=(2, 4))) == 2,
+        adm_in_channels=_shape(unet, "label_emb.0.0.weight", name, axes=(2,))[1] if has_vector else None,
     )
 
 
@@ -67,8 +74,9 @@ def _head_channels(width: int | None, model_channels: int, name: str) -> int:
     return width
 
 
-def _shape(weights: StateDict, key: str, name: str) -> torch.Size:
-    return weight(weights, key, name).shape
+def _shape(weights: StateDict, key: str, name: str, axes: tuple[int, ...] = (4,)) -> torch.Size:
+    """The shape of a weight. ValueError unless it has as many `axes`, none of them empty."""
+    return weight(weights, key, name, axes).shape
 
 
 def _input_levels(unet: StateDict, name: str) -> list[list[tuple[int, int]]]:
@@ -81,4 +89,8 @@ def _input_levels(unet: StateDict, name: str) -> list[list[tuple[int, int]]]:
         else:
             width = _shape(unet, f"{block}0.out_layers.3.weight", name)[0]
             levels[-1].append((width, count(unet, f"{block}1.transformer_blocks.")))
+    if not all(levels):
+        raise ValueError(
+            f"{name}: a level of its denoiser has no residual block: the file was put together wrongly, get another."
+        )
     return levels

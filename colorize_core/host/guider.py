@@ -1,7 +1,10 @@
 """Sampling with two guidances, as a GUIDER of the host."""
 
+from pathlib import Path
+
 import comfy.samplers
 
+from ..finite import is_finite
 from ..guidance import effective_guidance
 from .model import require_colorize
 
@@ -23,6 +26,23 @@ class ColorizeGuider(comfy.samplers.CFGGuider):
         return comfy.samplers.sampling_function(
             self.inner_model, x, timestep, unconditional, self.conds["positive"], self.cfg, model_options, seed
         )
+
+    def sample(self, *args, **kwargs):
+        """The sampled latent [B,4,h,w]. ValueError, naming the checkpoint, if it holds what no picture is made of."""
+        samples = super().sample(*args, **kwargs)
+        if not is_finite(samples):  # once per run: it waits for the device
+            raise ValueError(
+                f"model: what {file_name(self.model_patcher)} makes is NaN, infinite or far too large, so the file is "
+                "damaged or its precision too low. Get it again, start ComfyUI with --fp32-unet, or lower guidance and "
+                "strengths."
+            )
+        return samples
+
+
+def file_name(patcher) -> str:
+    """Name of the file that a MODEL was loaded from, as far as the host knows."""
+    _, arguments = patcher.cached_patcher_init or (None, ("it",))
+    return Path(str(arguments[0])).name
 
 
 def weighted(conds, share):

@@ -13,6 +13,7 @@ from .. import versions
 from ..checkpoint.autoencoder import PUBLISHED_AUTOENCODER, detect_autoencoder
 from ..checkpoint.config import Config
 from ..checkpoint.keys import UNET_PREFIX, VAE_PREFIX
+from ..finite import is_finite
 from .files import read_state_dict
 from .versions import host_config
 
@@ -75,6 +76,12 @@ def build_patcher(config: Config, state_dict: dict, name: str, disable_dynamic: 
     """
     management, prefix = comfy.model_management, UNET_PREFIX
     host = host_config(config)
+    channels = host.latent_format.latent_channels
+    if (config.unet.in_channels, config.unet.out_channels) != (channels, channels):
+        raise ValueError(
+            f"{name}: its denoiser takes {config.unet.in_channels} channels and gives {config.unet.out_channels} where "
+            f"a latent has {channels} (a model for inpainting?): choose a ColorizeDiffusion file."
+        )
     host.quant_config = comfy.utils.detect_layer_quantization(state_dict, prefix)
 
     parameters = comfy.utils.calculate_parameters(state_dict, prefix)
@@ -88,7 +95,7 @@ def build_patcher(config: Config, state_dict: dict, name: str, disable_dynamic: 
 
     device = management.unet_inital_load_device(parameters, dtype)
     model = host.get_model(state_dict, prefix, device=device)
-    require_weights(model.diffusion_model, state_dict, prefix, name)
+    require_weights(model.diffusion_model, state_dict, prefix, name, quantized)
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     model.load_model_weights(state_dict, prefix, assign=patcher.is_dynamic())
@@ -97,10 +104,10 @@ def build_patcher(config: Config, state_dict: dict, name: str, disable_dynamic: 
     return patcher
 
 
-def require_weights(network, state_dict, prefix, name):
+def require_weights(network, state_dict, prefix, name, quantized=False):
     """ValueError unless the file has all weights of the network, before they are loaded into it, in their shapes.
 
-    The host would run with whatever memory held.
+    The host would run with whatever memory held. They must be floats, but where the host itself knows them `quantized`.
     """
     shapes = weight_shapes(network)
     missing = [key for key in shapes if prefix + key not in state_dict]
@@ -114,6 +121,11 @@ def require_weights(network, state_dict, prefix, name):
             raise ValueError(
                 f"{name}: {prefix + key} has the shape {list(state_dict[prefix + key].shape)} where that of the other "
                 f"weights asks for {list(shape)}: the file is damaged or was put together wrongly, get another."
+            )
+        if not quantized and not state_dict[prefix + key].is_floating_point():
+            raise ValueError(
+                f"{name}: {prefix + key} is of the type {state_dict[prefix + key].dtype}, of which the host knows no "
+                "model: get the file in float16 or float32."
             )
 
 
@@ -150,6 +162,11 @@ def build_vae(state_dict, name):
     with torch.device("meta"):
         network = AutoencoderKL(ddconfig=ddconfig, embed_dim=shape.embed_dim)
     require_weights(network, weights, "", name)
+    for key, value in weights.items():  # what is wrong in the denoiser is noticed in the guider, for all of it
+        if value.is_floating_point() and not is_finite(value.float()):
+            raise ValueError(
+                f"{name}: {prefix + key} holds NaN, infinity or far too large values: the file is damaged, get another."
+            )
     if shape == PUBLISHED_AUTOENCODER:
         return comfy.sd.VAE(sd=weights)
     return comfy.sd.VAE(sd=weights, config={"params": {"ddconfig": ddconfig, "embed_dim": shape.embed_dim}})

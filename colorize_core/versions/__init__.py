@@ -58,8 +58,8 @@ def detect(
     version = detect_version(checkpoint)
     if version is None:
         raise ValueError(
-            f"{name} has no sketch encoder (control_encoder.*): it is an SD 1/2 checkpoint, load it with Load "
-            "Checkpoint."
+            f"{name} has no sketch encoder (control_encoder.*), so it is another model than ColorizeDiffusion: load it "
+            "with Load Checkpoint."
         )
     if version.configure is None:
         supported = ", ".join(v.name for v in VERSIONS if v.configure)

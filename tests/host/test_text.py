@@ -90,6 +90,29 @@ class TestLocalText:
         shown = local_text(tokens, texts[0], anchor=texts[1]).ui.as_dict()["images"]
         assert [image["type"] for image in shown] == ["temp"]
 
+    def test_a_mask_of_each_size_and_kind_gives_the_edit_of_its_own(self, tokens, texts, local_text):
+        masks = torch.rand(2, 48, 32, generator=torch.Generator().manual_seed(0))
+        both, weights = local_text(tokens, texts[0], control="everything", mask=masks).result
+        alone = [local_text(tokens, texts[0], control="everything", mask=mask[None]).result[0] for mask in masks]
+        assert (
+            torch.allclose(both.local, torch.cat([edit.local for edit in alone]), atol=1e-5)
+            and len(weights) == len(both.cls) == 2
+        )
+
+    def test_a_full_temp_folder_costs_the_preview_and_not_the_edit(
+        self, tokens, texts, local_text, monkeypatch, caplog
+    ):
+        from PIL import Image
+
+        def full(*args, **kwargs):
+            raise OSError(28, "No space left on device")
+
+        whole = local_text(tokens, texts[0], control="everything")
+        monkeypatch.setattr(Image.Image, "save", full)
+        out = local_text(tokens, texts[0], control="everything")
+        assert torch.equal(out.result[0].local, whole.result[0].local) and out.ui is None
+        assert "No space left on device" in caplog.text
+
     def test_the_last_layer_is_another_text(self, tokens, texts, local_text):
         last = local_text(tokens, texts[0], anchor=texts[1], text_layer="last").result[0]
         assert not torch.allclose(last.local, local_text(tokens, texts[0], anchor=texts[1]).result[0].local)

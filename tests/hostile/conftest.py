@@ -1,13 +1,9 @@
-"""The host, the pack and the tiny models are those of tests/host."""
+import pytest
+import torch
 
-from tests.host.conftest import (  # noqa: F401
-    _inference_mode,
-    host,
-    input_dir,
-    models_dir,
-    node,
-    pack,
-    run_prompt,
-    tiny_checkpoint,
-    tiny_clip,
-)
+
+@pytest.fixture(autouse=True)
+def _inference_mode():
+    """As ComfyUI runs its nodes."""
+    with torch.inference_mode():
+        yield

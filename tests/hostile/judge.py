@@ -1,7 +1,9 @@
 """Did it end well? A finite result of the right shape, or one sentence: what is meant, what is wrong, what to do."""
 
 import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 
@@ -23,7 +25,8 @@ def why_bad_error(error: BaseException, names: Iterable[str]) -> str | None:
     """What the text of `error` lacks as a sentence for a user; None if nothing. `names`: of inputs and files."""
     text = str(error).strip()
     if not isinstance(error, SENTENCE_TYPES):
-        return f"{type(error).__name__} is no sentence: {text[:300]}"
+        frames = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+        return f"{type(error).__name__} is no sentence: {text[:300]} ({' '.join(frames[-6:])})"
     if PYTHONS_OWN.search(text):
         return f"it is Python's own: {text[:300]}"
     if not any(name and name in text for name in names):
