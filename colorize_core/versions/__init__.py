@@ -79,6 +79,12 @@ def detect(
             f"{version.name} model feeds {version.hints.blocks[-1] + 1}: the file was put together wrongly, get "
             "another."
         )
+    outputs, expected = len(shape.transformer_depth_output), sum(blocks + 1 for blocks in shape.num_res_blocks)
+    if outputs != expected:
+        raise ValueError(
+            f"{name}: its denoiser has {outputs} output blocks where {expected} belong to its inputs: the file is "
+            "incomplete or was put together wrongly, get another."
+        )
     return version.configure(Config(version, prediction, token_type, shape), unet, name)
 
 

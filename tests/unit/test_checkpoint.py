@@ -155,6 +155,11 @@ def test_a_denoiser_that_the_hints_do_not_fit_is_refused(golden_state_dict):
         detect(without(golden_state_dict, ".input_blocks.11."), "short.safetensors")
 
 
+def test_a_denoiser_without_one_of_its_output_blocks_is_refused(golden_state_dict):
+    with pytest.raises(ValueError, match="11 output blocks where 12 belong"):
+        detect(without(golden_state_dict, ".output_blocks.4."), "short.safetensors")
+
+
 def test_published_keys_there_and_back(golden_state_dict):
     unet = from_published_keys(golden_state_dict | {"betas": torch.zeros(1)}, PARTS)
     assert {"input_blocks.0.0.weight", "control_encoder.zero_layer.0.bias"} <= unet.keys()
