@@ -13,7 +13,7 @@ Paths are relative to the file. What is wrong in it is a ValueError that names t
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..checkpoint.unet import default_head_channels
+from ..checkpoint.unet import NORM_GROUPS, default_head_channels
 from .data import DataSettings
 from .deformation import Deformation
 from .parts import WeightSettings
@@ -22,7 +22,6 @@ from .strategies import Strategy
 from .validation import ValidationSettings
 
 LEVELS = 4  # of a v1 model
-NORM_GROUPS = 32  # of the channels of each of its normalisations
 
 
 @dataclass(frozen=True)
