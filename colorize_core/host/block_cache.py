@@ -75,7 +75,7 @@ class PartialNetwork:
         return getattr(self._unet, name)
 
 
-class Store:
+class StoringLayer:
     """The end of a deep block at a full step; `act` stores what has come out of it."""
 
     def __init__(self, stored: StoredPass, block: tuple[str, int], is_last: bool):
@@ -101,7 +101,7 @@ class Skip:
 
 
 def storing_network(unet, stored: StoredPass) -> PartialNetwork:
-    return PartialNetwork(unet, *deep_blocks(unet, lambda layers, *block: [*layers, Store(stored, *block)]))
+    return PartialNetwork(unet, *deep_blocks(unet, lambda layers, *block: [*layers, StoringLayer(stored, *block)]))
 
 
 def shallow_network(unet, stored: StoredPass) -> PartialNetwork:
@@ -127,7 +127,7 @@ def deep_blocks(unet, change) -> tuple[list, list, list]:
     return inputs, middle, ends
 
 
-def act(layer: Store | Skip, h, emb, context, transformer_options, *others) -> torch.Tensor:
+def act(layer: StoringLayer | Skip, h, emb, context, transformer_options, *others) -> torch.Tensor:
     """The `forward_timestep_embed_patch` by which the host runs those layers."""
     return layer.act(h, transformer_options)
 
@@ -135,7 +135,7 @@ def act(layer: Store | Skip, h, emb, context, transformer_options, *others) -> t
 def options(unet_pass: UNetPass, options: dict) -> dict:
     if BLOCK_CACHE not in options:
         return options
-    patched = with_patch(options, "forward_timestep_embed_patch", ((Store, Skip), act))
+    patched = with_patch(options, "forward_timestep_embed_patch", ((StoringLayer, Skip), act))
     return patched | {NETWORK: partial(options[BLOCK_CACHE].network, unet_pass.unet)}
 
 

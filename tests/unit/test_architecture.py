@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 GOLDENS = ROOT / "tests" / "golden"
 PACK = ("nodes", "colorize_core")
-MEASURED = ("nodes", "colorize_core", "demo", "ablation", "benchmarks", "colorize_batch")  # by lines
-ABOVE = ("demo", "ablation", "benchmarks", "colorize_batch", "tests")  # nothing of the pack imports these
+MEASURED = ("nodes", "colorize_core", "demo", "ablation", "benchmarks", "gallery", "colorize_batch")  # by lines
+ABOVE = ("demo", "ablation", "benchmarks", "gallery", "colorize_batch", "tests")  # nothing of the pack imports these
+ROOMS = (*MEASURED, "tests", "workflows", "web")
 FROM_HOST = {
     "comfy",
     "comfy_api",
@@ -101,7 +102,7 @@ def test_the_pure_core_does_not_import_its_host():
 
 def test_nothing_imports_the_nodes_but_the_pack_itself():
     """In a benchmark `nodes` is the host's module of that name, imported without the pack."""
-    assert importers("nodes", among=modules("colorize_core", "demo", "ablation", "colorize_batch")) == []
+    assert importers("nodes", among=modules("colorize_core", "demo", "ablation", "gallery", "colorize_batch")) == []
     assert importers("nodes", among=["__init__.py"]) == ["__init__.py"]
 
 
@@ -196,3 +197,13 @@ def test_no_module_is_longer_than_300_lines_but_drawings():
 def test_the_readme_of_the_goldens_names_the_files_that_are_there():
     described = set(re.findall(r"`(tiny\w*)`", (GOLDENS / "README.md").read_text()))
     assert described == {path.stem for path in GOLDENS.glob("*.safetensors")}
+
+
+def test_the_page_of_the_architecture_names_files_that_are_there():
+    page = (ROOT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`([\w/]+(?:\.(?:py|json|md)|/))`", page))
+    files = [str(path.relative_to(ROOT)) for folder in ROOMS for path in (ROOT / folder).rglob("*")]
+    files += [f"{file}/" for file in files] + [path.name for path in ROOT.iterdir()] + [f"{room}/" for room in ROOMS]
+    known = "\n".join(f"/{file}" for file in files) + "\n"
+    assert len(named) > 30
+    assert {name for name in named if "NAME" not in name and f"/{name}\n" not in known} == set()

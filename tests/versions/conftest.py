@@ -1,12 +1,13 @@
 """The goldens of the versions, through the MODEL, tokens and conditionings that the pack's nodes make."""
 
+import dataclasses
 import functools
 import json
 from dataclasses import dataclass
 
 import pytest
 import torch
-from figures import OPTIONS, StandInVAE, image_of, mask_of
+from figures import OPTIONS, StandInVAE, canvas_mask, image_of, mask_of
 from safetensors.torch import load_file, save_file
 from weights import tensor_for
 
@@ -88,6 +89,23 @@ def open_version(pack, host, version_file):
 def tokens_of(pack):
     """`tokens_of(local)`: reference tokens of which only the local ones [1,N,D] matter."""
     return lambda local: pack.colorize_core.tokens.ReferenceTokens(cls=local[:, :1], local=local)
+
+
+@pytest.fixture
+def figure_tokens(pack, tokens_of):
+    """`figure_tokens(golden, **fields)`: a base golden's tokens and masks with a figure of these fields."""
+
+    def make(golden, **fields):
+        background = golden["background_tokens"]
+        figure = pack.colorize_core.figure.Figure(
+            **{"background_enhance": False} | fields,
+            sketch_mask=canvas_mask(golden["mask"]),
+            background_cls=background[:, :1],
+            background_local=background,
+        )
+        return dataclasses.replace(tokens_of(golden["context"]), figure=figure)
+
+    return make
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from figures import BACKGROUND, FOREGROUND, LATENT_SCALE, PICTURE, STYLE, canvas_mask
+from figures import BACKGROUND, FOREGROUND, LATENT_SCALE, PICTURE, STYLE
 
 MIXED = {"foreground_strength": 0.9, "background_strength": 0.7, "merging": 0.25, "sketch_threshold": 0.6}
 EXTRA = [
@@ -25,7 +25,6 @@ EXTRA = [
 ]
 # Float32 rounding, which nearly hard attention enlarges; a wrong formula is off by more than 0.1.
 WIDER = {"eps.background": 1e-2, "eps.background_factor_0.5": 1e-2, "eps.style_background": 1e-2}
-OUTPUT_BLOCKS = 12
 
 
 @pytest.fixture(scope="module")
@@ -39,26 +38,21 @@ def base(read_golden):
 
 
 @pytest.fixture
-def base_tokens(pack, base, tokens_of):
+def base_tokens(base, figure_tokens):
     """`base_tokens(**options)`: the golden's tokens, latents and mask with a figure of these options."""
+    latents = {f"{part}_latent": base[f"{part}_latent"] / LATENT_SCALE for part in ("reference", "background")}
+    sizes = {"reference_size": size_in(base, "large"), "background_size": size_in(base, "small")}
+    return lambda **options: figure_tokens(base, background_given=True, **latents, **sizes, **options)
 
-    def make(**options):
-        background = base["background_tokens"]
-        figure = pack.colorize_core.figure.Figure(
-            **{"background_enhance": False} | options,
-            sketch_mask=canvas_mask(base["mask"]),
-            background_given=True,
-            background_cls=background[:, :1],
-            background_local=background,
-            reference_latent=base["reference_latent"] / LATENT_SCALE,
-            reference_size=(900, 700),
-            background_latent=base["background_latent"] / LATENT_SCALE,
-            background_size=(90, 70),
-        )
-        tokens = tokens_of(base["context"])
-        return type(tokens)(cls=tokens.cls, local=tokens.local, figure=figure)
 
-    return make
+def embedding_of(golden, kind: str) -> str:
+    """The name of the golden's size embedding of this kind."""
+    return next(key for key in golden.tensors if key.startswith(f"size_embedding.{kind}_"))
+
+
+def size_in(golden, kind: str) -> tuple[int, int]:
+    height, width = embedding_of(golden, kind).rpartition("_")[2].split("x")
+    return int(height), int(width)
 
 
 @pytest.mark.parametrize(("name", "options"), EXTRA, ids=[name for name, _ in EXTRA])
@@ -68,16 +62,16 @@ def test_it_colors_as_published(check_extra, extra, name, options):
 
 def test_the_style_encoder_gives_the_published_modulations(open_version, base, assert_golden):
     encoder = open_version("tiny_v2").model.diffusion_model.style_encoder
-    styles = encoder(base["reference_latent"], base["context"], base["size_embedding.large_900x700"])
-    assert len(styles) == OUTPUT_BLOCKS
+    styles = encoder(base["reference_latent"], base["context"], base[embedding_of(base, "large")])
+    assert len(styles) == 3 * len(base.config["mult"])
     for i, style in enumerate(styles):
         assert_golden(style, base[f"style_modulation.{i}"])
 
 
 def test_the_background_encoder_gives_the_published_features(open_version, base, assert_golden):
     encoder = open_version("tiny_v2").model.diffusion_model.bg_encoder
-    features = encoder(base["background_latent"], base["background_tokens"], base["size_embedding.small_90x70"])
-    assert len(features) == OUTPUT_BLOCKS
+    features = encoder(base["background_latent"], base["background_tokens"], base[embedding_of(base, "small")])
+    assert len(features) == 3 * len(base.config["mult"])
     for i, feature in enumerate(features):
         assert_golden(feature, base[f"background_features.{i}"])
 
