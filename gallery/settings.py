@@ -32,6 +32,7 @@ def file_of(name: str, url: str, directory: str) -> dict[str, str]:
 PUBLISHED = Setting(
     models={
         "v1": file_of("mult-eps-ft.safetensors", PUBLISHED_AT + "mult-eps-ft.safetensors", "checkpoints"),
+        "v1.5": file_of("switch-eps.safetensors", PUBLISHED_AT + "switch-eps.safetensors", "checkpoints"),
         "v2": file_of("v2-full.safetensors", PUBLISHED_AT + "v2-full.safetensors", "checkpoints"),
     },
     clip=file_of(
@@ -39,7 +40,7 @@ PUBLISHED = Setting(
         "https://huggingface.co/laion/CLIP-ViT-H-14-laion2B-s32B-b79K/resolve/main/open_clip_model.safetensors",
         "clip_vision",
     ),
-    side={"v1": 512, "v2": 768, "XL": 1024},
+    side={"v1": 512, "v1.5": 512, "v2": 768, "XL": 1024},
     reference_guidance=4.0,
 )
 

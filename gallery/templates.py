@@ -7,6 +7,7 @@ Nodes stand in columns, from what is loaded on the left to what is saved on the 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .figures import figure_and_background, style_and_background
 from .graph import Graph
 from .parts import arrange, base, colorize, finish, mask, picture
 from .settings import Setting
@@ -189,10 +190,11 @@ def two_characters(graph: Graph, setting: Setting) -> None:
 
 @dataclass(frozen=True)
 class Template:
-    """`name` is the file's, and so title, search text and, having no spaces, link."""
+    """`name` is the file's, and so title, search text and, having no spaces, link; `version` is what it needs."""
 
     name: str
     build: Callable[[Graph, Setting], None]
+    version: str = "v1"
 
 
 TEMPLATES = (
@@ -207,4 +209,6 @@ TEMPLATES = (
     Template("Find-a-region-heatmap", find_a_region),
     Template("Reference-Injection", reference_injection),
     Template("Two-characters-two-references", two_characters),
+    Template("Figure-and-background", figure_and_background),
+    Template("Style-and-background-with-v2", style_and_background, version="v2"),
 )

@@ -26,8 +26,8 @@ def saved_template(template: Template, object_info: dict, setting: Setting = PUB
 
 
 def write_templates(folder: Path, object_info: dict, setting: Setting = PUBLISHED) -> None:
-    """Every template as a file of its name in `folder`."""
-    for template in TEMPLATES:
+    """Every template whose version the setting has, as a file of its name in `folder`."""
+    for template in (template for template in TEMPLATES if template.version in setting.models):
         text = json.dumps(saved_template(template, object_info, setting), indent=1)
         folder.mkdir(exist_ok=True)
         with atomic_write(folder / f"{template.name}.json") as path:

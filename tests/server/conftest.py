@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
+from weights import state_dict
 
 from colorize_batch.client import Server
 from colorize_batch.workflow import prompt_of_saved
@@ -19,13 +20,14 @@ PICTURE_FILES = ("sketch.png", "reference.png")
 
 # A workflow's own values for these inputs give way to tiny models and the least work.
 TINY = {
-    "ckpt_name": "tiny-eps.safetensors",
     "clip_name": "tiny-clip.safetensors",
     "width": 64,
     "height": 64,
     "steps": 2,
     "lora_name": "tiny-lora.safetensors",
 }
+# The tiny model of the same version as a template's own; v1's for all others.
+TINY_CHECKPOINTS = {"switch-eps.safetensors": "tiny-v15-eps.safetensors", "v2-full.safetensors": "tiny-v2.safetensors"}
 # What the templates leave to the user, by the title of the node that loads it.
 CHOSEN = {"Drawing": "sketch.png", "Second drawing": "sketch.png", "Mask of the right one": "reference.png"}
 
@@ -41,6 +43,9 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
     save_file(golden_state_dict | tiny_vae_state_dict, checkpoints / "tiny-eps.safetensors", golden_config_metadata)
     save_file(golden_state_dict, checkpoints / "no-vae.safetensors", golden_config_metadata)
     save_file(unet_only, checkpoints / "plain-sd.safetensors")
+    for name, file in ("tiny_v15", "tiny-v15-eps.safetensors"), ("tiny_v2", "tiny-v2.safetensors"):
+        weights = state_dict(ROOT / "tests" / "golden" / f"{name}.json")
+        save_file(weights | tiny_vae_state_dict, checkpoints / file)  # heads as wide as their half is
     shutil.copy(golden_clip, clip_vision)
     (base / "models" / "loras").mkdir()
     save_file(tiny_lora(), base / "models" / "loras" / "tiny-lora.safetensors")
@@ -90,6 +95,9 @@ def shrink():
         small = copy.deepcopy(prompt)
         for node in small.values():
             node["inputs"] |= {key: value for key, value in TINY.items() if key in node["inputs"]}
+            if "ckpt_name" in node["inputs"]:
+                checkpoint = TINY_CHECKPOINTS.get(node["inputs"]["ckpt_name"], "tiny-eps.safetensors")
+                node["inputs"]["ckpt_name"] = checkpoint
             if node["inputs"].get("image") == "":
                 node["inputs"]["image"] = CHOSEN.get(node["_meta"]["title"], "reference.png")
         return small
