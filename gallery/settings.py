@@ -12,7 +12,7 @@ class Setting:
     `models` are the checkpoints by version and `clip` is the CLIP, as the browser's download dialog wants them: name,
     url, directory. `side` is that of a picture in pixels, by version. `pictures` are files in ComfyUI's input folder by
     the titles of the nodes that load them; where there is none, the choice is left to the user. `anchor` is what the
-    reference shows, `target` what words make of it, `control` where.
+    reference shows, `target` what words make of it, `control` where. `has_loras` says whether there may be any.
     """
 
     models: dict[str, dict]
@@ -23,6 +23,7 @@ class Setting:
     anchor: str = "blonde hair"
     target: str = "red hair"
     control: str = "hair"
+    has_loras: bool = True
 
 
 def file_of(name: str, url: str, directory: str) -> dict[str, str]:
@@ -53,4 +54,5 @@ DEMO = Setting(
         "Drawing": "sketch.png",
         "Reference": "reference.png",
     },
+    has_loras=False,
 )

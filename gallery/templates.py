@@ -190,16 +190,20 @@ def two_characters(graph: Graph, setting: Setting) -> None:
 
 @dataclass(frozen=True)
 class Template:
-    """`name` is the file's, and so title, search text and, having no spaces, link; `version` is what it needs."""
+    """`name` is the file's, and so title, search text and, having no spaces, link.
+
+    `version` is what it needs; `takes_lora` says that it is for a LoRA of the user's.
+    """
 
     name: str
     build: Callable[[Graph, Setting], None]
     version: str = "v1"
+    takes_lora: bool = False
 
 
 TEMPLATES = (
     Template("Colorize-lineart-anime-manga", colorize_line_art),
-    Template("Colorize-with-KSampler-and-LoRA", ksampler_and_lora),
+    Template("Colorize-with-KSampler-and-LoRA", ksampler_and_lora, takes_lora=True),
     Template("Hires-fix", hires_fix),
     Template("Keep-what-is-colored-inpaint", keep_what_is_colored),
     Template("Many-drawings-one-reference", many_drawings),

@@ -11,7 +11,6 @@ from .settings import PUBLISHED, Setting
 from .templates import TEMPLATES, Template
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKFLOWS = ROOT / "workflows"
 
 
 def pack_version() -> str:
@@ -25,9 +24,15 @@ def saved_template(template: Template, object_info: dict, setting: Setting = PUB
     return graph.saved()
 
 
-def write_templates(folder: Path, object_info: dict, setting: Setting = PUBLISHED) -> None:
-    """Every template whose version the setting has, as a file of its name in `folder`."""
-    for template in (template for template in TEMPLATES if template.version in setting.models):
+def templates_of(setting: Setting) -> list[Template]:
+    """Those templates that run with the files of a setting."""
+    fits = (template for template in TEMPLATES if template.version in setting.models)
+    return [template for template in fits if setting.has_loras or not template.takes_lora]
+
+
+def write_templates(folder: Path, object_info: dict, setting: Setting) -> None:
+    """Every template of the setting as a file of its name in `folder`."""
+    for template in templates_of(setting):
         text = json.dumps(saved_template(template, object_info, setting), indent=1)
         folder.mkdir(exist_ok=True)
         with atomic_write(folder / f"{template.name}.json") as path:
