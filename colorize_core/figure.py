@@ -1,6 +1,7 @@
 """Figure and background: which of the two takes its colors from where, and the pictures that say so.
 
-Masks are 1 in the figure. Source: arXiv 2401.01456 (v1), 2502.19937 (v1.5), 2504.06895 (v2).
+Masks are 1 in the figure. Source: arXiv 2401.01456 (v1), 2502.19937 (v1.5), 2504.06895 (v2),
+2603.05971 (XL).
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ class Figure:
     """What keeps figure and background apart in a picture; thresholds and `merging` are 0..1.
 
     `sketch_mask` [B,h,w] lies on the drawing. Background tokens: `background_cls` [B,1,D], `background_local` [B,N,D],
-    of a picture of its own if `background_given`, else of the reference with its figure painted white. Latents
-    [B,4,h,w] are those of reference and background stretched to the canvas, sizes their own (height, width) in pixels.
+    and for XL `background_tagger` [B,M,E], of a picture of its own if `background_given`, else of the reference with
+    its figure painted white. Latents [B,4,h,w] are those of reference and background stretched to the canvas, sizes
+    their own (height, width) in pixels; `picture_mask` [B,1,h,w] is the painted figure's, on the same canvas.
     """
 
     background_enhance: bool = True
@@ -36,10 +38,12 @@ class Figure:
     background_given: bool = False
     background_cls: torch.Tensor | None = None
     background_local: torch.Tensor | None = None
+    background_tagger: torch.Tensor | None = None
     reference_latent: torch.Tensor | None = None
     reference_size: tuple[int, int] | None = None
     background_latent: torch.Tensor | None = None
     background_size: tuple[int, int] | None = None
+    picture_mask: torch.Tensor | None = None
 
 
 def without_figure(image: torch.Tensor, mask: torch.Tensor, threshold: float, name: str) -> torch.Tensor:
@@ -69,6 +73,17 @@ def latent_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return resize_mask(canvas[:, None], (height, width))
 
 
+def nearest_latent_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """As `latent_mask`, but of each 8x8 pixels the first: so XL was trained."""
+    canvas = place(mask, LATENT_DOWNSCALE * height, LATENT_DOWNSCALE * width)
+    return every_eighth(canvas[:, None])
+
+
+def every_eighth(mask: torch.Tensor) -> torch.Tensor:
+    """The values of `mask` [B,1,8h,8w] at the first pixel of each latent one, [B,1,h,w]."""
+    return mask[..., ::LATENT_DOWNSCALE, ::LATENT_DOWNSCALE]
+
+
 def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """`mask` [B,1,h,w] at another size, float32: bicubic, neither antialiased nor clamped; the same size stays."""
     if tuple(mask.shape[-2:]) == tuple(size):
@@ -81,7 +96,8 @@ def figure_weights(
 ) -> torch.Tensor:
     """What the figure's tokens and the background's count, [B,2,h,w], where `figure` [B,1,h,w] is true or not.
 
-    In the figure the background is mixed in by `merging`; outside is the background alone. The numbers are [B] each.
+    In the figure the background is mixed in by `merging`; outside is the background alone; a figure of shares, as XL v2
+    has it, is between. The numbers are [B] each.
     """
     merging, foreground_strength, background_strength = (
         number[:, None, None, None] for number in (merging, foreground_strength, background_strength)

@@ -5,6 +5,7 @@ Source: arXiv 2401.01456 (guidance by reference and by sketch). The strengths sc
 """
 
 import re
+from collections.abc import Sequence
 
 from .checkpoint.config import AttentionLayout
 
@@ -37,15 +38,19 @@ def reference_strengths(
     return tuple(strength * factors.get(block, 1.0) for block in range(layout.count))
 
 
-def parse_strengths(per_block: str, count: int) -> tuple[float, ...]:
-    """`count` numbers from text, parted by commas or spaces. ValueError if it holds anything else."""
-    words = [word for word in re.split(r"[\s,;]+", per_block) if word]
+def parse_factors(text: str, name: str) -> tuple[float, ...]:
+    """Numbers from the text of the input `name`, parted by commas or spaces. ValueError if it holds anything else."""
+    words = [word for word in re.split(r"[\s,;]+", text) if word]
     try:
-        numbers = tuple(float(word) for word in words)
+        factors = tuple(float(word) for word in words)
     except ValueError as error:
-        raise ValueError(f"per_block: {error}; write {count} numbers such as 1, 0.5, 1, ...") from error
-    if not all(abs(number) <= LARGEST_STRENGTH for number in numbers):  # NaN is not
-        raise ValueError(f"per_block: write numbers from {-LARGEST_STRENGTH} to {LARGEST_STRENGTH}.")
-    if len(numbers) != count:
-        raise ValueError(f"per_block has {len(numbers)} numbers: write {count}, or none to leave it out.")
-    return numbers
+        raise ValueError(f"{name}: {error}; write numbers such as 1, 0.5, 1.") from error
+    if not all(abs(factor) <= LARGEST_STRENGTH for factor in factors):  # NaN is not
+        raise ValueError(f"{name}: write numbers from {-LARGEST_STRENGTH} to {LARGEST_STRENGTH}.")
+    return factors
+
+
+def check_count(factors: Sequence[float], count: int, name: str) -> None:
+    """ValueError, for the input `name`, unless there are `count` factors."""
+    if len(factors) != count:
+        raise ValueError(f"{name} has {len(factors)} numbers: this model takes {count}, or none to leave it out.")

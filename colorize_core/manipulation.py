@@ -11,9 +11,19 @@ import torch
 import torch.nn.functional as F
 
 from .images import checked_mask, repeat_to
+from .tokens import ReferenceTokens
 
 THRESHOLDS = (0.5, 0.55, 0.65, 0.95)  # the published defaults
 HISTOGRAM_BINS = 128
+
+
+def require_clip_alone(tokens: ReferenceTokens) -> None:
+    """ValueError for tokens that words cannot change: XL mixes a tagger's into CLIP's, which alone know words."""
+    if tokens.tagger is not None:
+        raise ValueError(
+            "tokens: they were made with a tagger, for XL, which words cannot change: it mixes what its two image "
+            "encoders see into tokens of its own. Use another reference, or Region Reference for a part of it."
+        )
 
 
 def manipulate_global(

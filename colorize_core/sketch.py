@@ -22,12 +22,13 @@ PAPER_MARGIN = 0.02  # how far from half gray the typical tone must be to tell p
 class Sketch:
     """White lines on black: `pixels` [B,3,H,W] float32, +1 for lines and -1 for paper.
 
-    `strength` multiplies what the sketch encoder makes of it; 1 is as trained, 0 is none.
-    ValueError for pixels of another shape.
+    `strength` multiplies what the sketch encoder makes of it; 1 is as trained, 0 is none. So does `per_scale`, a factor
+    for each of its maps, finest first; empty is 1 for all. ValueError for pixels of another shape.
     """
 
     pixels: torch.Tensor
     strength: float = 1.0
+    per_scale: tuple[float, ...] = ()
 
     def __post_init__(self):
         if self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
@@ -47,10 +48,10 @@ class Box:
     width: int
 
 
-def sketch_from_image(image: torch.Tensor, strength: float = 1.0) -> Sketch:
+def sketch_from_image(image: torch.Tensor, strength: float = 1.0, per_scale: tuple[float, ...] = ()) -> Sketch:
     """`image` [B,H,W,C] in 0..1, white lines on black, as a Sketch; values outside 0..1 are clamped."""
     pixels = rgb_on(image, paper=0.0, name="sketch_image")
-    return Sketch(pixels.movedim(-1, 1) * 2 - 1, strength)
+    return Sketch(pixels.movedim(-1, 1) * 2 - 1, strength, per_scale)
 
 
 def white_on_black(image: torch.Tensor, polarity: str = "auto") -> torch.Tensor:

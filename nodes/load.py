@@ -69,14 +69,15 @@ class LoadCLIP(io.ComfyNode):
             node_id="ColorizeDiffusion_LoadCLIP",
             display_name="Load Reference CLIP",
             category=CATEGORY,
-            description="Loads the CLIP through which the model knows its references and texts: OpenCLIP ViT-H-14.",
-            search_aliases=["open_clip", "clip vision", "ViT-H"],
+            description="Loads the CLIP through which the model knows its references and texts: OpenCLIP ViT-H-14, "
+            "for XL ViT-bigG-14.",
+            search_aliases=["open_clip", "clip vision", "ViT-H", "ViT-bigG"],
             inputs=[
                 io.Combo.Input(
                     "clip_name",
                     options=_file_names(CLIP_FOLDERS),
                     tooltip="A CLIP file of models/clip_vision or models/text_encoders, as OpenCLIP or Hugging Face "
-                    f"store it; for the published models {WHOLE_FILE}.",
+                    f"store it; for the published models {WHOLE_FILE}, for XL ViT-bigG-14 (laion2B-39B-b160k).",
                 ),
             ],
             outputs=[

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..colorize_core.figure import Figure
 from ..colorize_core.host.figure_inputs import with_figure
 from ..colorize_core.tokens import Region
-from .sockets import CATEGORY, Tokens
+from .sockets import CATEGORY, Tagger, Tokens
 
 
 class RegionReference(io.ComfyNode):
@@ -91,8 +91,9 @@ class FigureAndBackground(io.ComfyNode):
             node_id="ColorizeDiffusion_FigureAndBackground",
             display_name="Figure and Background",
             category=CATEGORY,
-            description="Keeps the colors of figure and background apart, as v1.5 and v2 were trained to; with v2 also "
-            "takes over the style of the reference. Masks are white in the figure, as Remove Background gives them.",
+            description="Keeps the colors of figure and background apart, as v1.5, v2 and XL were trained to; with v2 "
+            "also takes over the style of the reference. Masks are white in the figure, as Remove Background makes "
+            "them.",
             search_aliases=["foreground background", "background enhance", "style enhance", "split attention"],
             is_experimental=True,
             inputs=[
@@ -130,11 +131,16 @@ class FigureAndBackground(io.ComfyNode):
                 io.Image.Input("background", optional=True, tooltip="A picture of its own for the background."),
                 _mask_input("background_mask", "The figure in background, white, if there is one: it is painted over."),
                 io.Vae.Input(
-                    "vae", optional=True, tooltip="The VAE of the checkpoint. Needed by v2, to read the pictures."
+                    "vae",
+                    optional=True,
+                    tooltip="The VAE of the checkpoint. Needed by v2 and by XL v2's encoder, to read the pictures.",
                 ),
                 io.Latent.Input(
-                    "latent", optional=True, tooltip="Prepare Sketch's: the size at which v2 reads the pictures."
+                    "latent",
+                    optional=True,
+                    tooltip="Prepare Sketch's: the size at which v2 and XL v2 read the pictures.",
                 ),
+                Tagger.Input("tagger", optional=True, tooltip="For XL: the one that encoded the tokens."),
             ],
             outputs=[Tokens.Output("tokens", tooltip="The reference, with figure and background kept apart.")],
         )
@@ -160,6 +166,7 @@ class FigureAndBackground(io.ComfyNode):
         background_mask=None,
         vae=None,
         latent=None,
+        tagger=None,
     ):
         figure = Figure(
             background_enhance=background_enhance,
@@ -184,6 +191,7 @@ class FigureAndBackground(io.ComfyNode):
                 background_mask=background_mask,
                 vae=vae,
                 latent=latent,
+                tagger=tagger,
             )
         )
 

@@ -1,7 +1,7 @@
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..colorize_core.guidance import parse_strengths, reference_strengths
+from ..colorize_core.guidance import check_count, parse_factors, reference_strengths
 from ..colorize_core.host.block_cache import with_block_cache
 from ..colorize_core.host.colorize import colorize
 from ..colorize_core.host.conditions import build_conditioning
@@ -102,7 +102,7 @@ class ReferenceStrength(io.ComfyNode):
             node_id="ColorizeDiffusion_ReferenceStrength",
             display_name="Reference Strength",
             category=CATEGORY,
-            description="Scales how much the reference adds in each of the model's 16 cross-attention blocks.",
+            description="Scales how much the reference adds in each of the model's cross-attention blocks.",
             search_aliases=["reference fidelity", "cross attention scale"],
             inputs=[
                 io.Model.Input("model", tooltip="A ColorizeDiffusion model."),
@@ -114,15 +114,15 @@ class ReferenceStrength(io.ComfyNode):
                     step=0.01,
                     tooltip="For all blocks: 0 ignores the reference, 1 is as trained.",
                 ),
-                level("encoder", "the first two blocks (0 and 1)"),
-                level("color", "the blocks that mostly decide on colors (2, 3, 10, 11 and 12)"),
-                level("semantics", "the blocks that mostly decide on what things are (4, 5, 7, 8 and 9)"),
+                level("encoder", "the first blocks (0 and 1; XL: all; XL v2: 0-3)"),
+                level("color", "the blocks that mostly decide on colors (2, 3, 10-12; XL: none)"),
+                level("semantics", "the blocks that mostly decide on what things are (4, 5, 7-9; XL v2: 4-23, 34-63)"),
                 io.String.Input(
                     "per_block",
                     default="",
                     advanced=True,
-                    tooltip="16 numbers, in the order input, middle, output blocks, instead of all of the above. "
-                    "Empty: not used.",
+                    tooltip="A number for each block (16; XL: 70), in the order input, middle, output blocks, instead "
+                    "of all of the above. Empty: not used.",
                 ),
             ],
             outputs=[io.Model.Output("model", tooltip="The model with these strengths.")],
@@ -132,7 +132,8 @@ class ReferenceStrength(io.ComfyNode):
     def execute(cls, model, strength, encoder=1.0, color=1.0, semantics=1.0, per_block=""):
         layout = require_colorize(model).model.config.version.attention
         if per_block.strip():
-            strengths = parse_strengths(per_block, layout.count)
+            strengths = parse_factors(per_block, "per_block")
+            check_count(strengths, layout.count, "per_block")
         else:
             strengths = reference_strengths(layout, strength, encoder, color, semantics)
         return io.NodeOutput(with_reference_strength(model, strengths))

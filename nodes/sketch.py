@@ -4,6 +4,7 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io
 
+from ..colorize_core.guidance import parse_factors
 from ..colorize_core.images import masked
 from ..colorize_core.sketch import POLARITIES, crop_to, has_lines, place, sketch_from_image, white_on_black
 from .sockets import CATEGORY, Sketch
@@ -12,7 +13,7 @@ from .sockets import CATEGORY, Sketch
 class PrepareSketch(io.ComfyNode):
     @classmethod
     def define_schema(cls):
-        size = {"min": 64, "max": 8192, "step": 64, "default": 512}
+        size = {"min": 64, "max": 8192, "step": 32, "default": 512}
         return io.Schema(
             node_id="ColorizeDiffusion_PrepareSketch",
             display_name="Prepare Sketch",
@@ -90,13 +91,21 @@ class EncodeSketch(io.ComfyNode):
                     step=0.05,
                     tooltip="How closely the picture follows the lines: 1 as trained, 0 ignores them.",
                 ),
+                io.String.Input(
+                    "per_scale",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="A factor for each map that the model makes of the sketch, from fine to coarse, beside "
+                    "strength: 4 numbers for XL, 5 for the other versions. Empty: not used.",
+                ),
             ],
             outputs=[Sketch.Output("sketch", tooltip="The sketch and its strength, for Colorize.")],
         )
 
     @classmethod
-    def execute(cls, sketch_image, strength):
-        sketch = sketch_from_image(sketch_image, strength)
+    def execute(cls, sketch_image, strength, per_scale=""):
+        sketch = sketch_from_image(sketch_image, strength, parse_factors(per_scale, "per_scale"))
         if (sketch.pixels.flatten(1).median(dim=1).values > 0).any():
             logging.warning(
                 "Encode Sketch: sketch_image is mostly white. Lines must be white on black: Prepare Sketch."

@@ -58,10 +58,10 @@ def _threshold_inputs() -> list[io.Input]:
 
 def _encode(clip, texts: dict[str, str], tokens, layer: str) -> dict[str, torch.Tensor]:
     """The feature [D] of each of `texts`, a text by the name of its input; empty texts are left out."""
+    manipulation.require_clip_alone(tokens)
     texts = {name: text.strip() for name, text in texts.items() if text.strip()}
     features = encode_text(clip, list(texts.values()), layer=layer).to(tokens.cls)
-    width = tokens.cls.shape[-1]
-    if features.shape[-1] != width:
+    if features.shape[-1] != (width := tokens.cls.shape[-1]):
         raise ValueError(
             f"clip: its texts are {features.shape[-1]} wide, the reference's tokens {width}. "
             "Take clip and clip_vision from the same Load Reference CLIP."

@@ -58,10 +58,9 @@ class Version:
 
     `parts` are the prefixes of what a file holds beside the denoiser and the model inside it. `configure(config, unet,
     name)` completes the Config of a denoiser's own state dict by what only this version has, ValueError naming the
-    file where it cannot; None stands for a version that is recognized and not supported. `predictions` are those of
-    published files, by their names in lower case, without ending, that neither word nor version tells. `side` is that
-    of the pictures, in pixels, that it was trained on; `takes_vector` says whether a vector conditions it too.
-    `figure_options` are those of Figure and Background that it has.
+    file where it cannot. `predictions` are those of published files, by their names in lower case, without ending, that
+    neither word nor version tells. `side` is that of the pictures, in pixels, that it was trained on; `takes_vector`
+    says whether a vector conditions it too. `figure_options` are those of Figure and Background that it has.
     """
 
     name: str
@@ -74,4 +73,4 @@ class Version:
     attention: AttentionLayout = AttentionLayout(0, (), (), ())
     predictions: Mapping[str, str] = field(default_factory=dict)
     figure_options: tuple[str, ...] = ()
-    configure: Callable[[Config, StateDict, str], Config] | None = None
+    configure: Callable[[Config, StateDict, str], Config] = as_it_is

@@ -8,7 +8,7 @@ from ..sketch import BLANK, Sketch
 from ..tokens import ReferenceTokens
 from .feature import Wish
 from .features import FEATURES
-from .reference import CLS
+from .reference import entries
 
 
 def build_conditioning(
@@ -34,7 +34,7 @@ def build_conditioning(
 
 def conditioning_values(wish: Wish) -> dict:
     """The dict of a CONDITIONING, whose main tensor are the local tokens."""
-    values = {CLS: wish.tokens.cls}
+    values = entries(wish.tokens)
     for feature in FEATURES:
         values |= feature.entries(wish)
     return values

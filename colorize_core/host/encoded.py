@@ -1,5 +1,6 @@
-"""What v2's encoders of pictures give: made once for a sampling run, whose conditionings share it."""
+"""What encoders of pictures give: made once for a sampling run, whose conditionings share it."""
 
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 import torch
@@ -25,11 +26,15 @@ def encode_once(model, encoder, latent: torch.Tensor, tokens: torch.Tensor, size
 
     Inputs are told from others by identity: the conditionings of a run hold the same.
     """
-    inputs = encoder, latent, tokens
+    return once((encoder, latent, tokens), lambda: encode(model, encoder, latent, tokens, size, device))
+
+
+def once(inputs: tuple, make: Callable[[], list[torch.Tensor]]) -> Encoded:
+    """What `make` gives, called once as long as what came of these very `inputs` is in use."""
     key = tuple(map(id, inputs))
     found = encodings.get(key)
     if found is None:
-        found = encodings[key] = Encoded(inputs, encode(model, encoder, latent, tokens, size, device))
+        found = encodings[key] = Encoded(inputs, make())
     return found
 
 

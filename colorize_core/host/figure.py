@@ -8,10 +8,10 @@ import torch
 from comfy.utils import repeat_to_batch_size
 
 from .. import versions
-from ..figure import Figure, figure_weights, latent_mask, resize_mask
+from ..figure import Figure, figure_weights, resize_mask
 from .branches import BRANCHES, Branch, Branches
 from .feature import Feature, UNetPass, Wish
-from .reference import CONTEXT, TOKENS_PREFIX, check_width, in_use
+from .reference import CONTEXT, TOKENS_PREFIX, in_use, to_context
 
 FIGURE_PREFIX = "colorize_figure_"  # of a CONDITIONING's keys: the name of a field of Figure follows
 ENCODED = FIGURE_PREFIX + "reference"  # the reference's own tokens [B,N,D], even where it is dropped
@@ -22,7 +22,9 @@ MASK = "figure_mask"  # [B,1,h,w]
 NUMBERS = "figure_numbers"  # [B,4]: threshold, merging, strengths of foreground and background
 LORAS = "figure_loras"
 
-IN_FIGURE = "colorize_in_figure"  # key of transformer_options within a pass: an `in_figure` of its mask
+# Keys of transformer_options within a pass.
+IN_FIGURE = "colorize_in_figure"  # an `in_figure` of its mask
+SOFT_FIGURE = "colorize_soft_figure"  # the mask itself [B,1,h,w]
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,16 @@ def conds(model, cond: dict) -> dict:
     if not (figure.background_enhance or figure.foreground_enhance):
         return {}
     batch, device = len(cond["noise"]), cond["device"]
-    dtype = model.get_dtype_inference()
-    reference = repeat_to_batch_size(cond["cross_attn"], batch).to(device, dtype)
-    background = repeat_to_batch_size(background_tokens(model, figure, reference), batch).to(device, dtype)
+    reference = repeat_to_batch_size(cond["cross_attn"], batch).to(device, model.get_dtype_inference())
+    background = repeat_to_batch_size(background_tokens(model, figure, reference), batch)
     split = model.diffusion_model.split(figure, reference, background)
     present = in_use(reference)[:, None, None]
+    mask = model.diffusion_model.latent_mask(figure.sketch_mask, *cond["noise"].shape[2:])
     numbers = [figure.sketch_threshold, figure.merging, figure.foreground_strength, figure.background_strength]
     return {
         CONTEXT: comfy.conds.CONDCrossAttn(split.foreground * present),
         BACKGROUND: comfy.conds.CONDCrossAttn(split.background * present),
-        MASK: comfy.conds.CONDNoiseShape(latent_mask(figure.sketch_mask, *cond["noise"].shape[2:]).to(device)),
+        MASK: comfy.conds.CONDNoiseShape(mask.to(device)),
         NUMBERS: comfy.conds.CONDRegular(torch.tensor([numbers], device=device)),
         LORAS: comfy.conds.CONDConstant(split.loras),
     }
@@ -78,21 +80,26 @@ def options(unet_pass: UNetPass, options: dict) -> dict:
     mask, background, loras, numbers = (own.pop(key, None) for key in (MASK, BACKGROUND, LORAS, NUMBERS))
     if mask is None:
         return options
-    threshold, *shares = numbers.unbind(dim=1)
     stop = own["context"].shape[1]
     own["context"] = torch.cat([own["context"], background], dim=1)
 
     def weigh(height, width, adapted):
-        return figure_weights(in_figure(mask, threshold, (height, width), inclusive=not adapted), *shares)
+        return unet_pass.unet.figure_weights(mask, numbers, (height, width), adapted)
 
     def is_kept(size):
-        return in_figure(mask, threshold, size, inclusive=False)
+        return in_figure(mask, numbers[:, 0], size, inclusive=False)
 
     branches = [Branch(0, stop, loras[0]), Branch(stop, stop + background.shape[1], loras[1])]
-    return options | {BRANCHES: Branches(branches, weigh), IN_FIGURE: is_kept}
+    return options | {BRANCHES: Branches(branches, weigh), IN_FIGURE: is_kept, SOFT_FIGURE: mask}
 
 
 FEATURE = Feature(entries=entries, conds=conds, options=options)
+
+
+def hard_figure_weights(mask: torch.Tensor, numbers: torch.Tensor, size: tuple[int, int], adapted: bool):
+    """What the branches count [B,2,h,w] in a block of that size: the figure is where the mask reaches the threshold."""
+    threshold, *shares = numbers.unbind(dim=1)
+    return figure_weights(in_figure(mask, threshold, size, inclusive=not adapted), *shares)
 
 
 def in_figure(mask: torch.Tensor, threshold: torch.Tensor, size: tuple[int, int], inclusive: bool) -> torch.Tensor:
@@ -106,11 +113,10 @@ def in_figure(mask: torch.Tensor, threshold: torch.Tensor, size: tuple[int, int]
 
 def background_tokens(model, figure: Figure, reference: torch.Tensor) -> torch.Tensor:
     """The background's tokens of the kind that the model takes; the `reference` itself where there is no background."""
-    tokens = figure.background_cls if model.config.token_type == "cls" else figure.background_local
-    if tokens is None:
+    if figure.background_local is None:
         return reference
-    check_width(tokens, reference.shape[-1])
-    return tokens
+    tokens = figure.background_cls, figure.background_local, figure.background_tagger
+    return to_context(model, tokens, reference.device, "background")
 
 
 def check_version(version: versions.Version, figure: Figure) -> None:

@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 
-from ..figure import WHITE, Figure, stretch, without_figure
+from ..figure import WHITE, Figure, every_eighth, resize_mask, stretch, without_figure
 from ..images import checked_mask, rgb_on
 from ..sketch import LATENT_DOWNSCALE
 from ..tokens import ReferenceTokens
 from .clip import encode_reference
+from .tagger import Tagger, encode_with_tagger
 
 
 def with_figure(
@@ -22,6 +23,7 @@ def with_figure(
     background_mask: torch.Tensor | None = None,
     vae: Any = None,
     latent: dict | None = None,
+    tagger: Tagger | None = None,
 ) -> ReferenceTokens:
     """`tokens` with what `figure` says by its options and its mask, and with what the pictures say.
 
@@ -40,6 +42,8 @@ def with_figure(
         encoded = encode_reference(clip_vision, painted)
         given = background is not None
         figure = replace(figure, background_given=given, background_cls=encoded.cls, background_local=encoded.local)
+        if tagger is not None:
+            figure = replace(figure, background_tagger=encode_with_tagger(tagger, painted))
     if vae is not None:
         canvas = latent["samples"]
         figure = replace(
@@ -53,6 +57,11 @@ def with_figure(
                 background_latent=encode_on_canvas(vae, painted, canvas),
                 background_size=tuple(painted.shape[1:3]),
             )
+        mask, name = (
+            (background_mask, "background_mask") if background_mask is not None else (reference_mask, "reference_mask")
+        )
+        if mask is not None:
+            figure = replace(figure, picture_mask=mask_on_canvas(checked_mask(mask, name), canvas))
     return replace(tokens, figure=figure)
 
 
@@ -107,3 +116,9 @@ def encode_on_canvas(vae, image: torch.Tensor, canvas: torch.Tensor) -> torch.Te
             "Connect the VAE of the model's checkpoint and the latent of Prepare Sketch."
         )
     return latent
+
+
+def mask_on_canvas(mask: torch.Tensor, canvas: torch.Tensor) -> torch.Tensor:
+    """`mask` [B,h,w] stretched to the picture that the latent `canvas` makes, for XL v2, [B,1,h,w]."""
+    height, width = (side * LATENT_DOWNSCALE for side in canvas.shape[-2:])
+    return every_eighth(resize_mask(mask[:, None], (height, width)))

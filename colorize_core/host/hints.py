@@ -7,6 +7,7 @@ import comfy.utils
 import torch
 import torch.nn.functional as F
 
+from ..guidance import check_count
 from ..images import same_aspect
 from ..sketch import BLANK, LATENT_DOWNSCALE
 from .feature import Feature, UNetPass, Wish
@@ -15,6 +16,7 @@ from .options import with_patch
 # Keys of a CONDITIONING.
 SKETCH = "colorize_sketch"  # [B,3,H,W] in -1..1, white lines on black
 SKETCH_STRENGTH = "colorize_sketch_strength"
+SKETCH_PER_SCALE = "colorize_sketch_per_scale"  # a list of a factor for each map
 
 MAPS = "colorize_hints"  # key of transformer_options within a pass: the maps by their input block
 
@@ -45,19 +47,21 @@ def hint_names(count: int) -> tuple[str, ...]:
 
 
 def entries(wish: Wish) -> dict:
-    return {SKETCH: wish.sketch.pixels, SKETCH_STRENGTH: wish.sketch.strength}
+    sketch = wish.sketch
+    values = {SKETCH: sketch.pixels, SKETCH_STRENGTH: sketch.strength}
+    return values | ({SKETCH_PER_SCALE: list(sketch.per_scale)} if sketch.per_scale else {})
 
 
 def conds(model, cond: dict) -> dict:
     latent, pixels = cond["noise"], cond.get(SKETCH)
     check_aspect(latent, pixels)
-    strength = cond.get(SKETCH_STRENGTH, 1.0)
-    layout = model.config.version.hints
+    downscales = model.config.version.hints.downscales
+    strength, per_scale = cond.get(SKETCH_STRENGTH, 1.0), cond.get(SKETCH_PER_SCALE, [1.0] * len(downscales))
+    check_count(per_scale, len(downscales), "per_scale")
     maps = encode_sketch(model, pixels, latent, cond["device"])
-    return {
-        name: CONDHint(hint * strength, downscale)
-        for name, hint, downscale in zip(hint_names(len(maps)), maps, layout.downscales, strict=True)
-    }
+    scaled = [hint * (strength * factor) for hint, factor in zip(maps, per_scale, strict=True)]
+    names = hint_names(len(maps))
+    return {name: CONDHint(*pair) for name, *pair in zip(names, scaled, downscales, strict=True)}
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:

@@ -31,7 +31,7 @@ class MissingVAE(comfy.sd.VAE):
     def throw_exception_if_invalid(self):
         raise ValueError(
             f"{self.name} holds no VAE ({VAE_PREFIX}*): connect one from Load VAE; "
-            "that of Stable Diffusion 1 or 2 fits."
+            "that of Stable Diffusion 1 or 2 fits, for XL that of SDXL."
         )
 
 

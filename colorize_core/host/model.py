@@ -31,8 +31,7 @@ class ColorizeModel(comfy.model_base.BaseModel):
 
     def extra_conds(self, **kwargs):
         check_latent(kwargs["noise"], self.latent_format.latent_channels)
-        context = reference.context_of(self, kwargs)
-        cond = kwargs | {"cross_attn": context.to(kwargs["device"])}
+        cond = kwargs | {"cross_attn": reference.context_of(self, kwargs)}
         out = super().extra_conds(**cond)
         for feature in self.features:
             out |= feature.conds(self, cond)

@@ -2,22 +2,40 @@
 
 import torch
 
-CLS = "colorize_cls"  # key of a CONDITIONING, whose main tensor holds the local tokens [B,N,D]: the CLS token [B,1,D]
+from ..tokens import ReferenceTokens
+
+# Keys of a CONDITIONING, whose main tensor holds the local tokens [B,N,D].
+CLS = "colorize_cls"  # [B,1,D]
+TAGGER = "colorize_tagger"  # [B,M,E]
 
 CONTEXT = "c_crossattn"  # the host's name for the context of a pass
 TOKENS_PREFIX = "reference_tokens_"  # of keywords that hold more tokens [B,...,D]: dropped with the context
 
 
+def entries(tokens: ReferenceTokens) -> dict[str, torch.Tensor]:
+    """The values of a CONDITIONING whose main tensor are the local tokens."""
+    values = {CLS: tokens.cls, TAGGER: tokens.tagger}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+@torch.no_grad()  # where the host trains, tokens made in inference mode could not be differentiated through
 def context_of(model, cond: dict) -> torch.Tensor:
-    """The context [B,N,D] of a conditioning. ValueError for tokens that are not as wide as the model's."""
-    width = model.config.unet.context_dim
-    context = cond.get("cross_attn")
-    if context is None:
-        return torch.zeros(1, 1, width)
-    if model.config.token_type == "cls":
-        context = cond.get(CLS, context) * in_use(context)[:, None, None]
-    check_width(context, width)
-    return context
+    """The context [B,N,D] of a conditioning, on the run's device. ValueError for tokens that the model cannot take."""
+    local, device = cond.get("cross_attn"), cond["device"]
+    if local is None:
+        return torch.zeros(1, 1, model.config.unet.context_dim, device=device)
+    context = to_context(model, (cond.get(CLS, local), local, cond.get(TAGGER)), device, "conditioning")
+    return context * in_use(local).to(context)[:, None, None]
+
+
+def to_context(model, tokens: tuple[torch.Tensor | None, ...], device, name: str) -> torch.Tensor:
+    """The context [B,N,D] of a reference's CLS, local and tagger's tokens, on a device.
+
+    ValueError, naming the input, for what the model cannot take.
+    """
+    dtype = model.get_dtype_inference()
+    tokens = (part if part is None else part.to(device, dtype) for part in tokens)
+    return model.diffusion_model.to_context(*tokens, name)
 
 
 def in_use(context: torch.Tensor) -> torch.Tensor:
@@ -25,10 +43,10 @@ def in_use(context: torch.Tensor) -> torch.Tensor:
     return context.flatten(1).any(dim=1)
 
 
-def check_width(tokens: torch.Tensor, width: int) -> None:
-    """ValueError for tokens [...,D] of another width than the model's."""
+def check_width(tokens: torch.Tensor, width: int, name: str, encoder: str = "CLIP") -> None:
+    """ValueError, for the input `name`, if tokens [...,D] have another width than the model's from that encoder."""
     if tokens.shape[-1] != width:
         raise ValueError(
-            f"conditioning: its tokens are {tokens.shape[-1]} wide and the model takes {width}. "
-            "Encode the reference with the CLIP that belongs to this checkpoint."
+            f"{name}: its tokens are {tokens.shape[-1]} wide and the model takes {width}. "
+            f"Encode the reference with the {encoder} that belongs to this checkpoint."
         )

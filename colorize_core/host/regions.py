@@ -8,11 +8,12 @@ from ..images import repeat_to
 from ..regions import fit_mask, region_weights
 from .branches import BRANCHES, Branch, Branches
 from .feature import Feature, UNetPass, Wish
-from .reference import TOKENS_PREFIX, in_use
+from .reference import TOKENS_PREFIX, in_use, to_context
 
 # Keys of a CONDITIONING: lists with an entry for each region.
 REGION_LOCAL = "colorize_region_tokens"  # [b,N,D]
 REGION_CLS = "colorize_region_cls"  # [b,1,D]
+REGION_TAGGER = "colorize_region_tagger"  # [b,M,E], where all regions have one
 MASKS = "colorize_region_masks"  # [m,h,w] in 0..1, on the sketch
 STRENGTHS = "colorize_region_strengths"
 
@@ -29,12 +30,14 @@ def entries(wish: Wish) -> dict:
     regions = wish.tokens.regions
     if not regions:
         return {}
-    return {
+    values = {
         REGION_LOCAL: [region.tokens.local for region in regions],
         REGION_CLS: [region.tokens.cls for region in regions],
         MASKS: [region.mask for region in regions],
         STRENGTHS: [region.strength for region in regions],
     }
+    taggers = [region.tokens.tagger for region in regions]
+    return values if any(tagger is None for tagger in taggers) else values | {REGION_TAGGER: taggers}
 
 
 def conds(model, cond: dict) -> dict:
@@ -43,13 +46,13 @@ def conds(model, cond: dict) -> dict:
         return {}
     latent, device, context = cond["noise"], cond["device"], cond["cross_attn"]
     count, _, height, width = latent.shape
-    of_kind = cond[REGION_CLS if model.config.token_type == "cls" else REGION_LOCAL]
     used = repeat_to(in_use(context), count)[:, None, None]
     out = {}
-    for index, tokens in enumerate(of_kind):
-        check_region(index, tokens, cond[MASKS][index], context.shape[-1], count)
-        tokens = repeat_to(tokens.to(device), count) * used
-        out[tokens_keyword(index)] = comfy.conds.CONDRegular(tokens)
+    taggers = cond.get(REGION_TAGGER, [None] * len(cond[REGION_LOCAL]))
+    for index, parts in enumerate(zip(cond[REGION_CLS], cond[REGION_LOCAL], taggers, strict=True)):
+        check_count_of_masks(index, cond[MASKS][index], count)
+        tokens = to_context(model, parts, device, f"region_tokens of region {index + 1}")
+        out[tokens_keyword(index)] = comfy.conds.CONDRegular(repeat_to(tokens, count) * used)
     masks = torch.stack([repeat_to(fit_mask(mask, height, width), count) for mask in cond[MASKS]], dim=1)
     strengths = torch.tensor([cond[STRENGTHS]], device=device)
     out[MASKS_KEYWORD] = comfy.conds.CONDNoiseShape(masks.to(device))
@@ -80,13 +83,8 @@ def consecutive(tokens: list[torch.Tensor]) -> list[Branch]:
     return [Branch(stop - part.shape[1], stop) for part, stop in zip(tokens, stops, strict=True)]
 
 
-def check_region(index: int, tokens: torch.Tensor, mask: torch.Tensor, width: int, count: int) -> None:
-    """ValueError for a region, counted from 0, whose tokens or masks do not fit the model or the `count` pictures."""
-    if tokens.shape[-1] != width:
-        raise ValueError(
-            f"region_tokens of region {index + 1}: they are {tokens.shape[-1]} wide and the model takes {width}. "
-            "Encode the region's reference with the CLIP that belongs to this checkpoint."
-        )
+def check_count_of_masks(index: int, mask: torch.Tensor, count: int) -> None:
+    """ValueError for a region, counted from 0, with more masks than there are pictures."""
     if len(mask) > count:
         raise ValueError(
             f"mask of region {index + 1}: there are {len(mask)} masks for {count} picture(s). Give one for all, or one "

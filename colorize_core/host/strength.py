@@ -29,19 +29,26 @@ def keywords(step: Step, keywords: dict) -> dict:
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
     strengths = unet_pass.keywords.pop(KEYWORD, None)
-    return options if strengths is None else with_patch(options, "attn2_patch", scale_reference(strengths))
+    return (
+        options
+        if strengths is None
+        else with_patch(options, "attn2_patch", scale_reference(strengths, unet_pass.unet.first_blocks))
+    )
 
 
 FEATURE = Feature(keywords=keywords, options=options)
 
 
-def scale_reference(strengths: torch.Tensor):
+def scale_reference(strengths: torch.Tensor, first_blocks: Sequence[int]):
     """An `attn2_patch` that scales the value of cross-attention i by strengths[i].
+
+    `first_blocks` are the numbers of the first in each of the UNet's transformers.
 
     The value's projection has no bias, so this scales the attention's result before its output projection.
     """
 
     def patch(query, context, value, extra_options):
-        return query, context, value * strengths[extra_options["transformer_index"]]
+        number = first_blocks[extra_options["transformer_index"]] + extra_options["block_index"]
+        return query, context, value * strengths[number]
 
     return patch

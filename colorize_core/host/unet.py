@@ -1,8 +1,10 @@
 """The host's UNet with what ColorizeDiffusion adds: a sketch encoder inside, and features that change its passes."""
 
 from dataclasses import asdict
+from itertools import accumulate
 
-from comfy.ldm.modules.attention import BasicTransformerBlock
+import torch
+from comfy.ldm.modules.attention import BasicTransformerBlock, SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
 from ..checkpoint.config import Config
@@ -12,6 +14,7 @@ from .feature import UNetPass
 from .features import FEATURES
 from .injection import BankSelfAttention
 from .options import NETWORK
+from .reference import check_width
 
 
 class ColorizeUNet(UNetModel):
@@ -26,10 +29,21 @@ class ColorizeUNet(UNetModel):
     def __init__(self, *args, config: Config, **kwargs):
         super().__init__(*args, **kwargs)
         self.config = config
+        transformers = [module for module in self.modules() if isinstance(module, SpatialTransformer)]
+        depths = [len(transformer.transformer_blocks) for transformer in transformers]
+        self.first_blocks = tuple(accumulate(depths, initial=0))  # number of each transformer's first block
         for module in self.modules():
             if isinstance(module, BasicTransformerBlock):
                 module.attn1.__class__ = BankSelfAttention  # their weights and keys stay as they are
                 module.attn2.__class__ = BranchCrossAttention
+
+    def to_context(
+        self, cls: torch.Tensor, local: torch.Tensor, tagger: torch.Tensor | None, name: str
+    ) -> torch.Tensor:
+        """The context [B,N,D] of a reference. ValueError, for the input `name`, if its tokens are not the model's."""
+        context = cls if self.config.token_type == "cls" else local
+        check_width(context, self.config.unet.context_dim, name)
+        return context
 
     def _forward(
         self,
@@ -67,5 +81,6 @@ def unet_arguments(shape: UNetShape) -> dict:
         "use_spatial_transformer": True,
         "use_temporal_resblock": False,
         "use_temporal_attention": False,
+        "num_classes": "sequential" if shape.adm_in_channels else None,
         **arguments,
     }

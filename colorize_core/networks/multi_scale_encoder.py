@@ -11,16 +11,14 @@ from torch import nn
 
 from .sketch_encoder import pixel_stem
 
-HINT_BLOCKS = (0, 3, 6, 8)  # hint k is added to the output of the denoiser's input block HINT_BLOCKS[k]
-HINT_DOWNSCALES = (1, 2, 4, 4)  # side of the latent / side of hint k
 ROTARY_BASE = 10000.0
 
 
 class MultiScaleSketchEncoder(nn.Module):
     """A sketch [B,3,H,W] in -1..1, white lines on black, to four hints.
 
-    Hint k has the channels of the denoiser's input block HINT_BLOCKS[k] and the latent's size divided by
-    HINT_DOWNSCALES[k]; strided convolutions round sizes up as the denoiser's own do.
+    Each has the channels of the denoiser's input block that it is added to (`versions.xl` says which) and the latent's
+    size divided by 1, 2, 4 or 4; strided convolutions round sizes up as the denoiser's own do.
     `head_width` is the width of an attention head, which shapes do not tell; the published files have 128.
     `operations` supplies the layer classes (torch.nn, or a host's drop-in for it).
     """
@@ -52,7 +50,7 @@ class MultiScaleSketchEncoder(nn.Module):
         self.proj_outs = nn.ModuleList(conv(third, width, size=1) for width in widths)
 
     def forward(self, sketch: torch.Tensor) -> list[torch.Tensor]:
-        """[B,3,H,W] to four hints [B,C_k,ceil(H/d_k),ceil(W/d_k)], d_k being 8 HINT_DOWNSCALES[k]."""
+        """[B,3,H,W] to four hints [B,C_k,ceil(H/d),ceil(W/d)], d being 8, 16, 32 and 32."""
         maps = [self.model(sketch)]
         for layer in self.downsample_layers:
             maps.append(layer(maps[-1]))

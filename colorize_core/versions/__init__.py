@@ -16,7 +16,7 @@ from . import v1, v1_5, v2, xl
 
 logger = logging.getLogger(__name__)
 
-VERSIONS = [xl.VERSION, v2.VERSION, v1_5.VERSION, v1.VERSION]  # the most particular first
+VERSIONS = [xl.ADAPTED_VERSION, xl.VERSION, v2.VERSION, v1_5.VERSION, v1.VERSION]  # the most particular first
 PREDICTION_WORDS = {"eps": "eps", "v": "v", "vpred": "v"}
 
 
@@ -48,7 +48,7 @@ def detect(
 
     `name` is the file's: the rule for eps and v looks at it, and errors call the file so. A `prediction` other than
     `auto` overrules it. It warns where the file says that its model was trained on another `token_type`. ValueError for
-    whatever is not a complete ColorizeDiffusion checkpoint of a supported version.
+    whatever is not a complete ColorizeDiffusion checkpoint.
     """
     if not any(key.startswith(UNET_PREFIX) for key in checkpoint):
         raise ValueError(
@@ -61,18 +61,13 @@ def detect(
             f"{name} has no sketch encoder (control_encoder.*), so it is another model than ColorizeDiffusion: load it "
             "with Load Checkpoint."
         )
-    if version.configure is None:
-        supported = ", ".join(v.name for v in VERSIONS if v.configure)
-        raise ValueError(
-            f"{name} is a ColorizeDiffusion {version.name} checkpoint, and only {supported} can be used so far: choose "
-            "a v1 file, such as mult-eps-ft.safetensors."
-        )
     facts = read_facts(checkpoint, metadata, name)
     if prediction == "auto":
         prediction = detect_prediction(checkpoint, version, facts, name)
     warn_of_other_tokens(facts, name, token_type)
     unet = from_published_keys(checkpoint, version.parts)
-    shape = detect_unet(unet, name, facts.head_channels[0])
+    unet_heads, *other_heads = facts.head_channels
+    shape = detect_unet(unet, name, unet_heads)
     if (blocks := count(unet, "input_blocks.")) != version.hints.blocks[-1] + 1:
         raise ValueError(
             f"{name}: its denoiser has {blocks} input blocks where the sketch encoder of a "
@@ -85,7 +80,8 @@ def detect(
             f"{name}: its denoiser has {outputs} output blocks where {expected} belong to its inputs: the file is "
             "incomplete or was put together wrongly, get another."
         )
-    return version.configure(Config(version, prediction, token_type, shape), unet, name)
+    config = Config(version, prediction, token_type, shape, *(width or 0 for width in other_heads))
+    return version.configure(config, unet, name)
 
 
 def warn_of_other_tokens(facts: Facts, name: str, chosen: str) -> None:

@@ -1,6 +1,6 @@
 """ColorizeDiffusion v1 (arXiv 2401.01456): the denoiser of Stable Diffusion 2.1 and a sketch encoder beside it."""
 
-from ..checkpoint.config import Config, Version, as_it_is
+from ..checkpoint.config import Config, Version
 from ..checkpoint.five_maps import FIVE_MAPS, SIXTEEN_ATTENTIONS
 from ..checkpoint.keys import SKETCH_ENCODER
 from ..checkpoint.unet import UNetShape, default_head_channels
@@ -13,7 +13,6 @@ VERSION = Version(
     hints=FIVE_MAPS,
     attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance",),
-    configure=as_it_is,
 )
 
 

@@ -1,7 +1,93 @@
-"""ColorizeDiffusion XL (arXiv 2603.05971): recognized, not supported yet."""
+"""ColorizeDiffusion XL (arXiv 2603.05971): the denoiser of SDXL, a multi-scale sketch encoder, and a token mixer that
+joins two image encoders.
 
-from ..checkpoint.config import Version
+Two variants differ by what Figure and Background does: `sdxl`, and `xlv2` with a background encoder and a LoRA.
+"""
+
+from dataclasses import dataclass, replace
+
+from ..checkpoint.config import AttentionLayout, Config, HintLayout, Version
+from ..checkpoint.keys import StateDict, weight
+
+HEAD_CHANNELS = 128  # of sketch encoder and token mixer in the published files
+SIZE_CHANNELS = 512  # channels of the size conditioning: two numbers
+BACKGROUND_RANK = 4  # of the background LoRA
+BLOCKS = 70  # cross-attentions: input 0-23 (0-3 at the finer level), middle 24-33, output 34-69 (64-69 finer)
+
+# Parts of keys of layouts that the published code knows and no published configuration has, and what they are.
+UNKNOWN_PARTS = {
+    "control_encoder.zero_layer.": "a sketch encoder of v1's kind",
+    "proj.transformer.": "a transformer between image encoders and denoiser",
+    "proj.mlp.": "a token mixer of another kind",
+    "fg_encoder.": "a foreground encoder",
+    "map_modules.": "modules that map features",
+    "warp_modules.": "modules that warp features",
+    "style_modules.": "modules of style",
+    "down_foreground.": "a LoRA for the foreground",
+}
+
+
+@dataclass(frozen=True)
+class ConfigXL(Config):
+    """With the widths of the tokens that the mixer takes, CLIP's and the tagger's."""
+
+    clip_width: int = 0
+    tagger_width: int = 0
+
+
+def configure(config: Config, unet: StateDict, name: str) -> ConfigXL:
+    for mark, part in UNKNOWN_PARTS.items():
+        if any(mark in key for key in unet):
+            raise ValueError(
+                f"{name} is an XL checkpoint with {part} ({mark}*), which no published one has and which is not "
+                "supported: choose one of the published files, sdxl-* or xlv2-*."
+            )
+    if config.token_type != "attention":
+        raise ValueError(
+            f"token_type: {name} is an XL checkpoint, which takes all tokens of its references: attention."
+        )
+    if config.unet.adm_in_channels != SIZE_CHANNELS:
+        raise ValueError(
+            f"{name}: its size conditioning has {config.unet.adm_in_channels} channels where that of XL has "
+            f"{SIZE_CHANNELS}: the file was put together wrongly, get another."
+        )
+    clip_width = len(weight(unet, "proj.norm.weight", name))
+    sketch_width = weight(unet, "control_encoder.attn_layer.to_q.weight", name).shape[0]
+    heads = {
+        "sketch_head_channels": head_width(config.sketch_head_channels, sketch_width, "sketch_head_channels", name),
+        "mixer_head_channels": head_width(config.mixer_head_channels, clip_width, "mixer_head_channels", name),
+    }
+    tagger_width = weight(unet, "proj.proj.0.weight", name).shape[1] - clip_width
+    return ConfigXL(**vars(config) | heads, clip_width=clip_width, tagger_width=tagger_width)
+
+
+def head_width(known: int, width: int, entry: str, name: str) -> int:
+    """Width of an attention's heads: as the file says, else as published. ValueError for one that does not divide."""
+    head = known or HEAD_CHANNELS
+    if width % head:
+        raise ValueError(
+            f"{name}: its metadata's {entry} is {known or 'missing'}, and {head} does not divide the attention's width "
+            f"of {width}: write the metadata anew."
+        )
+    return head
+
 
 VERSION = Version(
-    name="XL", marks=("img_embedder.", "control_encoder.attn_layer.", "proj.attn."), default_prediction="v"
+    name="XL",
+    marks=("control_encoder.attn_layer.", "proj.attn."),
+    default_prediction="v",
+    side=1024,
+    takes_vector=True,
+    parts=("control_encoder.", "proj.", "fg_encoder."),  # the last is known so that it can be refused
+    hints=HintLayout(blocks=(0, 3, 6, 8), downscales=(1, 2, 4, 4)),
+    attention=AttentionLayout(BLOCKS, encoder=tuple(range(BLOCKS)), color=(), semantics=()),
+    figure_options=("background_enhance",),
+    configure=configure,
+)
+ADAPTED_VERSION = replace(
+    VERSION,
+    name="XL v2",
+    marks=(".lora_down_background.", ".lora_up_background."),
+    parts=(*VERSION.parts, "bg_encoder."),
+    attention=AttentionLayout(BLOCKS, encoder=tuple(range(4)), color=(), semantics=(*range(4, 24), *range(34, 64))),
 )

@@ -252,7 +252,7 @@ def test_wrong_regions_say_what_is_wrong(reference, region, color, pack):
     whole = reference(1)
     wide = rand(1, 16, 48)
     narrow = pack.colorize_core.tokens.ReferenceTokens(cls=wide[:, :1], local=wide)
-    with pytest.raises(ValueError, match=r"^region_tokens of region 1: they are 48 wide and the model takes 64"):
+    with pytest.raises(ValueError, match=r"^region_tokens of region 1: its tokens are 48 wide and the model takes 64"):
         color(region(whole, narrow, ones()))
     with pytest.raises(ValueError, match=r"^mask of region 2: there are 3 masks for 1 picture"):
         color(region(region(whole, whole, ones()), whole, ones().repeat(3, 1, 1)))

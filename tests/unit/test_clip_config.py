@@ -117,3 +117,13 @@ def test_a_missing_open_clip_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(ImportError, match=r"pip install -r requirements\.txt"):
         detect_clip(state_dict(ClipConfig.from_open_clip(TINY)), {}, "clip.safetensors")
+
+
+@pytest.mark.parametrize("towers", [(), ("vision_model", "visual_projection")])
+@pytest.mark.parametrize("file_name", ["CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors", "model.safetensors"])
+def test_vit_bigg_of_xl_is_known_by_its_shapes(table, towers, file_name):
+    vit_bigg = next(config for config, tag in table if tag == "laion2b_s39b_b160k")
+    found = detect_clip(state_dict(vit_bigg, *towers), {}, file_name)
+    assert found == vit_bigg
+    assert (found.vision.layers, found.vision.width, found.vision.heads, found.vision.mlp_width) == (48, 1664, 16, 8192)
+    assert (found.embed_dim, found.image_size, found.activation) == (1280, 224, "gelu")

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colorize_core.guidance import effective_guidance, parse_strengths, reference_strengths
+from colorize_core.guidance import check_count, effective_guidance, parse_factors, reference_strengths
 from colorize_core.versions.v1 import VERSION
 
 
@@ -42,21 +42,22 @@ def test_a_strength_multiplies_all_levels():
     assert reference_strengths(VERSION.attention, strength=0.5, color=0.5)[2] == 0.25
 
 
-def test_per_block_takes_16_numbers_however_they_are_parted():
+def test_factors_are_numbers_however_they_are_parted():
     expected = tuple(range(16))
-    assert parse_strengths(", ".join(map(str, expected)), 16) == expected
-    assert parse_strengths("\n".join(map(str, expected)), 16) == expected
+    assert parse_factors(", ".join(map(str, expected)), "per_block") == expected
+    assert parse_factors("\n".join(map(str, expected)), "per_block") == expected
+    assert parse_factors("  ", "per_block") == ()
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [
-        ("1, 2, 3", "has 3 numbers"),
-        ("1, x" + ", 1" * 14, "'x'"),
-        ("nan " * 16, "numbers from -100 to 100"),
-        ("1e38 " * 16, "numbers from -100 to 100"),
-    ],
+    [("1, x, 1", "could not convert string to float: 'x'"), ("nan", "numbers from -100 to 100"), ("1e38", "to 100")],
 )
-def test_per_block_says_what_is_wrong(text, reason):
-    with pytest.raises(ValueError, match=reason):
-        parse_strengths(text, 16)
+def test_factors_say_what_is_wrong(text, reason):
+    with pytest.raises(ValueError, match=f"per_scale: .*{reason}"):
+        parse_factors(text, "per_scale")
+
+
+def test_another_count_of_factors_is_refused():
+    with pytest.raises(ValueError, match="per_block has 3 numbers: this model takes 16"):
+        check_count((1, 2, 3), 16, "per_block")

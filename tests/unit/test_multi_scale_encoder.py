@@ -2,13 +2,12 @@ import pytest
 import torch
 
 from colorize_core.networks.multi_scale_encoder import (
-    HINT_BLOCKS,
-    HINT_DOWNSCALES,
     MultiScaleSketchEncoder,
     ScaleCausalAttention,
     rotary_angles,
     rotate,
 )
+from colorize_core.versions.xl import VERSION
 
 
 @pytest.fixture(autouse=True)
@@ -25,8 +24,7 @@ def encoder():
 def test_a_hint_has_the_size_that_a_latent_of_any_size_has_at_its_level():
     for height, width in (16, 24), (9, 13), (1, 1):
         hints = encoder()(torch.zeros(1, 3, 8 * height, 8 * width))
-        assert len(hints) == len(HINT_BLOCKS)
-        for hint, downscale in zip(hints, HINT_DOWNSCALES, strict=True):
+        for hint, downscale in zip(hints, VERSION.hints.downscales, strict=True):
             assert hint.shape[2:] == (-(-height // downscale), -(-width // downscale))
 
 

@@ -7,9 +7,9 @@ import comfy.supported_models
 
 from ...checkpoint.config import Config
 from ..model import ColorizeConfig
-from . import v1, v1_5, v2
+from . import v1, v1_5, v2, xl
 
-HOST_CONFIGS = [v1.ColorizeV1, v1_5.ColorizeV15, v2.ColorizeV2]
+HOST_CONFIGS = [v1.ColorizeV1, v1_5.ColorizeV15, v2.ColorizeV2, xl.ColorizeXL, xl.ColorizeXLAdapted]
 
 comfy.supported_models.models.extend(HOST_CONFIGS)
 
