@@ -9,11 +9,16 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from tests.hostile import files, judge, values
 
 PREFIX = "ColorizeDiffusion_"
 WIDGETS = {"target": "red hair", "text": "hair", "steps": 1, "width": 64, "height": 64, "filename_prefix": "hostile"}
+LOADERS = [  # node, folder of its files, and the entry of their metadata that describes the network
+    ("LoadCheckpoint", "checkpoints", "colorize_diffusion_config"),
+    ("LoadCLIP", "clip_vision", "open_clip_config"),
+]
 OWN_VALUES = ("tokens", "sketch", "palette")  # what the pack's own values call themselves
 
 
@@ -24,15 +29,19 @@ class Bench:
     nodes: dict[str, type]
     sound: dict[str, object]
     models_dir: Path
-    checkpoint: tuple[dict, dict]  # weights and metadata
+    checkpoints: dict[str, tuple[dict, dict]]  # weights and metadata of a sound file of each version, by its name
     clip: tuple[dict, dict]
+    models: list  # what LoadCheckpoint makes of them
 
 
-def set_up(nodes: dict[str, type], models_dir: Path, checkpoint: tuple, clip: tuple, names: dict[str, str]) -> Bench:
+def set_up(nodes: dict[str, type], models_dir: Path, checkpoints: dict, clip: tuple, names: dict[str, str]) -> Bench:
     """A bench with a sound value for each socket type that the pack's nodes, or these few, can make.
 
-    `names` are those of sound model files, by the inputs that take them.
+    `names` are those of sound model files, by the inputs that take them; those of `checkpoints` are written.
     """
+    for name, (weights, metadata) in checkpoints.items():
+        save_file(weights, models_dir / "checkpoints" / name, metadata)
+    models = [nodes["LoadCheckpoint"].execute(ckpt_name=name).result[0] for name in checkpoints]
     torch.manual_seed(0)
     sound = {
         **names,
@@ -40,7 +49,7 @@ def set_up(nodes: dict[str, type], models_dir: Path, checkpoint: tuple, clip: tu
         "MASK": torch.rand(1, 48, 64).round(),
         "LATENT": {"samples": torch.zeros(1, 4, 8, 8)},
     }
-    bench = Bench(nodes, sound, models_dir, checkpoint, clip)
+    bench = Bench(nodes, sound, models_dir, checkpoints, clip, models)
     waiting = list(nodes)
     while waiting:  # a node can run once there is a value for each socket that it requires
         ready = [name for name in waiting if _can_run(bench, nodes[name])]
@@ -100,6 +109,8 @@ def _node_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
     for slot in slots:
         if slot.optional and draw.random() < 0.3:
             inputs.pop(slot.id, None)
+        if slot.get_io_type() == "MODEL" and slot.id in inputs and draw.random() < 0.5:
+            inputs[slot.id] = draw.choice(bench.models)
     tried = f"{name}({', '.join(f'{key}={_short(value)}' for key, value in inputs.items())})"
     return tried, _verdict(bench, node, inputs)
 
@@ -134,15 +145,11 @@ def _verdict(bench: Bench, node, inputs: dict) -> str | None:
 
 def _file_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
     """A model file with one thing wrong: loaded, and if that goes well, used."""
-    name, folder, key, (weights, metadata) = draw.choice(
-        [
-            ("LoadCheckpoint", "checkpoints", "colorize_diffusion_config", bench.checkpoint),
-            ("LoadCLIP", "clip_vision", "open_clip_config", bench.clip),
-        ]
-    )
+    name, folder, key = draw.choice(LOADERS)
+    sound = draw.choice(list(bench.checkpoints.values())) if name == "LoadCheckpoint" else bench.clip
     path = bench.models_dir / folder / "hostile.safetensors"
     state = draw.getstate()
-    file_name = files.write(draw, path, weights, metadata, key)
+    file_name = files.write(draw, path, *sound, key)
     try:
         return f"{name} of {file_name}, drawn by {hash(state) % 10**6}", _use_file(bench, name, file_name)
     finally:

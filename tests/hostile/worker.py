@@ -8,9 +8,12 @@ import sys
 import pytest
 import torch
 from safetensors.torch import save_file
+from weights import state_dict
 
 from tests.host.test_tagger import SMALL, swin
 from tests.hostile import cases, judge
+
+VERSIONS = ("tiny", "tiny_v15", "tiny_v2", "tiny_xl", "tiny_xlv2")  # goldens of each
 
 
 def say(**event) -> None:
@@ -18,19 +21,26 @@ def say(**event) -> None:
 
 
 @pytest.fixture
-def bench(pack, host, models_dir, tiny_clip, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, request):
+def bench(pack, host, models_dir, goldens, tiny_clip, tiny_vae_state_dict, request):
     """A bench with the tiny models."""
     nodes = {
         name.removeprefix(cases.PREFIX): cls
         for name, cls in host.NODE_CLASS_MAPPINGS.items()
         if name.startswith(cases.PREFIX)
     }
-    checkpoint = golden_state_dict | tiny_vae_state_dict, golden_config_metadata
+    checkpoints = {}
+    for version in VERSIONS:
+        path = goldens / f"{version}.json"
+        weights = {key: value for key, value in state_dict(path).items() if not key.startswith("clip.")}
+        if not pack.colorize_core.versions.detect_version(weights).configure:
+            continue  # not supported yet
+        widths = {"num_head_channels": json.loads(path.read_text())["config"]["hd"]}
+        metadata = {"colorize_diffusion_config": json.dumps(widths)}
+        checkpoints[f"{version}.safetensors"] = weights | tiny_vae_state_dict, metadata
     clip = request.getfixturevalue("golden_clip_state_dict"), request.getfixturevalue("golden_clip_metadata")
-    save_file(checkpoint[0], models_dir / "checkpoints" / "tiny.safetensors", checkpoint[1])
     save_file(swin(**SMALL).state_dict(), models_dir / "clip_vision" / "tagger.safetensors")
-    names = {"ckpt_name": "tiny.safetensors", "clip_name": tiny_clip, "tagger_name": "tagger.safetensors"}
-    return cases.set_up(nodes, models_dir, checkpoint, clip, names)
+    names = {"ckpt_name": f"{VERSIONS[0]}.safetensors", "clip_name": tiny_clip, "tagger_name": "tagger.safetensors"}
+    return cases.set_up(nodes, models_dir, checkpoints, clip, names)
 
 
 def test_cases(bench):
