@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from figures import OPTIONS, StandInVAE, canvas_mask, image_of, mask_of
+from figures import FILES, OPTIONS, StandInVAE, canvas_mask, image_of, mask_of
 from safetensors.torch import load_file, save_file
+from small import rand
 from weights import tensor_for
 
 
@@ -60,7 +61,7 @@ def version_file(models_dir, read_golden):
     """`version_file(name)`: the file in models/checkpoints with the weights of the golden of that name."""
 
     def make(name: str) -> str:
-        path = models_dir / "checkpoints" / f"{name}-eps.safetensors"
+        path = models_dir / "checkpoints" / f"golden-{name}-eps.safetensors"
         if not path.exists():
             golden = read_golden(name)
             metadata = {"num_head_channels": golden.config["hd"]}
@@ -83,6 +84,47 @@ def open_version(pack, host, version_file):
         return opened[name]
 
     return load
+
+
+@pytest.fixture(params=FILES)
+def version(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def model(version, open_version):
+    return open_version(FILES[version])
+
+
+@pytest.fixture
+def width(read_golden):
+    """`width(version)`: of a token."""
+    return lambda version: read_golden(FILES[version]).config["ctx"]
+
+
+@pytest.fixture
+def figured(pack, width):
+    """`figured(version, size, batch=1, **options)`: random tokens with a figure that is the left half of the picture,
+    whose latent has that size."""
+    core = pack.colorize_core
+
+    def make(version, size, batch=1, **options):
+        local, background = (rand(batch, 16, width(version), seed=seed) for seed in (0, 1))
+        mask = torch.zeros(batch, 8 * size, 8 * size)
+        mask[:, :, : 4 * size] = 1
+        figure = core.figure.Figure(
+            **OPTIONS | options,
+            sketch_mask=mask,
+            background_cls=background[:, :1],
+            background_local=background,
+            reference_latent=rand(batch, 4, size, size, seed=2),
+            reference_size=(64, 64),
+            background_latent=rand(batch, 4, size, size, seed=3),
+            background_size=(64, 64),
+        )
+        return core.tokens.ReferenceTokens(cls=local[:, :1], local=local, figure=figure)
+
+    return make
 
 
 @pytest.fixture

@@ -4,50 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from figures import BACKGROUND, FOREGROUND, OPTIONS, STYLE, canvas_mask, image_of
+from figures import BACKGROUND, FIGURES, FILES, FOREGROUND, OPTIONS, STYLE, canvas_mask, image_of
+from small import rand
 
-FILES = {"v1": "tiny", "v1.5": "tiny_v15_extra", "v2": "tiny_v2_extra"}
-FIGURES = {"v1": BACKGROUND, "v1.5": BACKGROUND | FOREGROUND, "v2": BACKGROUND | STYLE}
 SIZE = 16  # of a latent; with half of it the host's FreeU divides by zero
-
-
-def rand(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
 def differ():
     return lambda a, b: not torch.allclose(a, b, atol=1e-3)
-
-
-@pytest.fixture
-def width(read_golden):
-    """Of a token."""
-    return read_golden("tiny").config["ctx"]
-
-
-@pytest.fixture
-def figured(pack, width):
-    """`figured(batch=1, **options)`: random tokens with a figure that is the left half of the picture."""
-    core = pack.colorize_core
-
-    def make(batch=1, **options):
-        local, background = rand(batch, 16, width), rand(batch, 16, width, seed=1)
-        mask = torch.zeros(batch, 8 * SIZE, 8 * SIZE)
-        mask[:, :, : 4 * SIZE] = 1
-        figure = core.figure.Figure(
-            **OPTIONS | options,
-            sketch_mask=mask,
-            background_cls=background[:, :1],
-            background_local=background,
-            reference_latent=rand(batch, 4, SIZE, SIZE, seed=2),
-            reference_size=(64, 64),
-            background_latent=rand(batch, 4, SIZE, SIZE, seed=3),
-            background_size=(64, 64),
-        )
-        return core.tokens.ReferenceTokens(cls=local[:, :1], local=local, figure=figure)
-
-    return make
 
 
 @pytest.fixture
@@ -81,19 +46,9 @@ def colorize(node, sketch):
     return run
 
 
-@pytest.fixture(params=FILES)
-def version(request):
-    return request.param
-
-
-@pytest.fixture
-def model(version, open_version):
-    return open_version(FILES[version])
-
-
 @pytest.fixture
 def tokens(version, figured):
-    return figured(**FIGURES[version])
+    return figured(version, SIZE, **FIGURES[version])
 
 
 # The published implementation
@@ -152,10 +107,10 @@ def test_figure_and_background_do_not_see_each_other_s_tokens(version, width, op
     """In the cross-attentions; what else the pixels tell each other is the UNet's."""
     options = BACKGROUND  # with both enhances of v1.5 each half attends to both
     split = open_version(FILES[version]).model.diffusion_model.split
-    reference, background = rand(1, 16, width), rand(1, 16, width, seed=1)
-    first = split(figured(**options).figure, reference, background)
-    other_background = split(figured(**options).figure, reference, background + 1)
-    other_reference = split(figured(**options).figure, reference + 1, background)
+    reference, background = rand(1, 16, width(version)), rand(1, 16, width(version), seed=1)
+    first = split(figured(version, SIZE, **options).figure, reference, background)
+    other_background = split(figured(version, SIZE, **options).figure, reference, background + 1)
+    other_reference = split(figured(version, SIZE, **options).figure, reference + 1, background)
     assert torch.equal(first.foreground, other_background.foreground)
     assert torch.equal(first.background, other_reference.background)
     assert not torch.equal(first.background, other_background.background)
@@ -172,17 +127,18 @@ def test_figure_and_background_do_not_see_each_other_s_tokens(version, width, op
 )
 def test_what_a_version_lacks_is_said(open_version, figured, colorize, name, options, having):
     with pytest.raises(ValueError, match=having):
-        colorize(open_version(FILES[name]), figured(**options))
+        colorize(open_version(FILES[name]), figured(name, SIZE, **options))
 
 
 def test_v2_says_that_it_needs_the_vae(open_version, figured, colorize):
-    tokens = figured(**BACKGROUND)
+    tokens = figured("v2", SIZE, **BACKGROUND)
     bare = replace(tokens, figure=replace(tokens.figure, background_latent=None))
     with pytest.raises(ValueError, match=r"vae: ColorizeDiffusion v2 reads the background .* Connect vae and"):
         colorize(open_version(FILES["v2"]), bare)
 
 
-def test_tokens_of_another_clip_are_refused(model, tokens, colorize, width):
+def test_tokens_of_another_clip_are_refused(model, tokens, colorize, version, width):
+    width = width(version)
     other = replace(tokens, figure=replace(tokens.figure, background_local=rand(1, 16, width + 32)))
     with pytest.raises(ValueError, match=f"its tokens are {width + 32} wide and the model takes {width}"):
         colorize(model, other)
@@ -219,7 +175,7 @@ def test_a_batch_is_as_many_runs(model, version, figured, sketch, node, core_nod
     import comfy.samplers
 
     options = FIGURES[version]
-    both, noise = figured(batch=2, **options), rand(2, 4, SIZE, SIZE, seed=5)
+    both, noise = figured(version, SIZE, batch=2, **options), rand(2, 4, SIZE, SIZE, seed=5)
     sigmas = core_node("BasicScheduler")(model=model, scheduler="normal", steps=2, denoise=1.0)[0]
 
     def sample(tokens, noise):

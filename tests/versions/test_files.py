@@ -4,22 +4,12 @@ import json
 
 import pytest
 import torch
-from figures import BACKGROUND, FOREGROUND, OPTIONS, STYLE
+from figures import FIGURES, FILES
 from safetensors import safe_open
 from safetensors.torch import save_file
+from small import rand
 
-FILES = {"v1": "tiny", "v1.5": "tiny_v15_extra", "v2": "tiny_v2_extra"}
-FIGURES = {"v1": BACKGROUND, "v1.5": BACKGROUND | FOREGROUND, "v2": BACKGROUND | STYLE}
 SIZE = 8  # of a latent
-
-
-def rand(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(params=FILES)
-def version(request):
-    return request.param
 
 
 @pytest.fixture
@@ -28,27 +18,9 @@ def golden(version, read_golden):
 
 
 @pytest.fixture
-def model(version, open_version):
-    return open_version(FILES[version])
-
-
-@pytest.fixture
-def color(pack, node, version, golden):
+def color(pack, node, version, figured):
     """`color(model)`: the latent after two steps, with a figure that has all that the version knows."""
-    core, width = pack.colorize_core, golden.config["ctx"]
-    local, background = rand(1, 16, width), rand(1, 16, width, seed=1)
-    mask = torch.zeros(1, 8 * SIZE, 8 * SIZE)
-    mask[:, :, : 4 * SIZE] = 1
-    figure = core.figure.Figure(
-        **OPTIONS | FIGURES[version],
-        sketch_mask=mask,
-        background_local=background,
-        reference_latent=rand(1, 4, SIZE, SIZE, seed=2),
-        reference_size=(64, 64),
-        background_latent=rand(1, 4, SIZE, SIZE, seed=3),
-        background_size=(64, 64),
-    )
-    tokens = core.tokens.ReferenceTokens(cls=local[:, :1], local=local, figure=figure)
+    core, tokens = pack.colorize_core, figured(version, SIZE, **FIGURES[version])
     sketch = core.sketch.Sketch((rand(1, 3, 8 * SIZE, 8 * SIZE, seed=100) > 1).float() * 2 - 1)
     latent = {"samples": torch.zeros(1, 4, SIZE, SIZE)}
 
