@@ -11,6 +11,8 @@ import torch
 from comfy.ldm.modules.attention import CrossAttention, optimized_attention
 from torch import nn
 
+from .dropping import ROWS
+
 BRANCHES = "colorize_branches"  # key of transformer_options within a pass: its Branches
 
 
@@ -51,20 +53,33 @@ class BranchCrossAttention(CrossAttention):
     adapted = False
 
     def forward(self, x, context=None, value=None, mask=None, transformer_options={}):  # noqa: B006 (the host's)
+        value = context if value is None else value
+        if ROWS not in transformer_options:
+            return self.to_out(self.attend(x, context, value, lambda batch: batch, transformer_options))
+        rows = transformer_options[ROWS]
+        nothing = self.to_out(x.new_zeros(1, 1, self.heads * self.dim_head))
+        if rows.are_all_dropped:
+            return nothing.expand(*x.shape[:2], -1)
+        inputs = (rows.in_use(batch) for batch in (x, context, value))
+        return rows.filled(self.to_out(self.attend(*inputs, rows.in_use, transformer_options)), nothing)
+
+    def attend(self, x, context, value, take, transformer_options) -> torch.Tensor:
+        """The attention before its output's projection, in branches where the pass has them; `take` leaves out the rows
+        of a batch that x, context and value lack."""
+        settings = {"attn_precision": self.attn_precision, "transformer_options": transformer_options}
         if BRANCHES not in transformer_options:
-            return super().forward(x, context, value, mask, transformer_options)
+            key, values = self.to_k(context), self.to_v(value)
+            return optimized_attention(self.to_q(x), key, values, self.heads, **settings)
         branches = transformer_options[BRANCHES]
         weights = branches.weights(*transformer_options["activations_shape"][2:], self.adapted)
-        value = context if value is None else value
-        settings = {"attn_precision": self.attn_precision, "transformer_options": transformer_options}
         queries = {adapter: self.project("to_q", x, adapter) for adapter in {b.adapter for b in branches.branches}}
         out = 0
         for branch, weight in zip(branches.branches, weights, strict=True):
             key = self.project("to_k", context[:, branch.start : branch.stop], branch.adapter)
             values = self.project("to_v", value[:, branch.start : branch.stop], branch.adapter)
             attended = optimized_attention(queries[branch.adapter], key, values, self.heads, **settings)
-            out = out + attended * weight.to(attended)
-        return self.to_out(out)
+            out = out + attended * take(weight).to(attended)
+        return out
 
     def project(self, projection: str, x: torch.Tensor, adapter: str | None) -> torch.Tensor:
         """x [B,N,D] through the layer `to_q`, `to_k` or `to_v`, with the adapter of that name added."""
