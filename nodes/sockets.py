@@ -7,3 +7,4 @@ CATEGORY = "ColorizeDiffusion"
 Tokens = io.Custom("COLORIZE_TOKENS")
 Sketch = io.Custom("COLORIZE_SKETCH")
 Tagger = io.Custom("COLORIZE_TAGGER")
+Palette = io.Custom("COLORIZE_PALETTE")
