@@ -56,6 +56,7 @@ TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 PACK_NAME = "colorize-diffusion"
 DEMO_TEMPLATES = "colorize-demo"  # the category of the demo's templates
 FIRST_TEMPLATE = "Colorize-lineart-anime-manga"
+DEMO_PICTURES = ("sketch.png", "reference.png", "two-characters.png", "right-character.png", "right-reference.png")
 
 
 class Problem(Exception):
@@ -206,8 +207,7 @@ def install_demo(base: Path) -> None:
     folders = {
         "colorize-demo.safetensors": "models/checkpoints",
         "clip-demo.safetensors": "models/clip_vision",
-        "sketch.png": "input",
-        "reference.png": "input",
+        **dict.fromkeys(DEMO_PICTURES, "input"),
     }
     for name, folder in folders.items():
         (base / folder).mkdir(parents=True, exist_ok=True)
@@ -226,10 +226,11 @@ def demo() -> int:
             server = stack.enter_context(Server(comfyui_command(base), base))
         with step("Coloring demo/sketch.png after demo/reference.png"):
             outputs = server.run(prompt)
-    (picture,) = [image for output in outputs.values() for image in output["images"]]
+    images = [image for output in outputs.values() for image in output["images"]]
+    (picture,) = [image for image in images if image["type"] == "output"]  # the other is a preview
     OUT.mkdir(exist_ok=True)
     shutil.copy2(base / "output" / picture["subfolder"] / picture["filename"], OUT / "demo.png")
-    print(f"Sketch, reference and result, side by side: {OUT / 'demo.png'}")
+    print(f"Sketch, reference, result, and the hair made pink with words: {OUT / 'demo.png'}")
     return 0
 
 

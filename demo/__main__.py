@@ -5,7 +5,7 @@ from pathlib import Path
 
 from colorize_core.host import standalone
 
-STAGES = ("draw", "autoencoder", "clip", "colorizer", "export", "measure", "couples")
+STAGES = ("draw", "autoencoder", "clip", "colorizer", "export", "examples", "measure", "couples")
 
 
 def arguments() -> argparse.Namespace:

@@ -24,7 +24,7 @@ from colorize_core.training.trainer import train
 
 from . import clip as tiny_clip
 from . import colorizer as tiny_colorizer
-from . import vae
+from . import scenes, vae
 from .art.sources import Sources, installed_sources
 from .data import area_weights, images
 from .mixture import MixedPictures, mixed_pictures
@@ -226,6 +226,11 @@ def export(run: DemoRun) -> None:
     towers["token_embedding.ids"] = ids
     metadata = {"open_clip_config": json.dumps(tiny_clip.CLIP_CONFIG), "description": CLIP_NOTE}
     save_weights(towers, DEMO / CLIP_FILE, metadata)
+
+
+def examples(run: DemoRun) -> None:
+    """Draws the pictures of `demo/` to try the model on."""
+    scenes.write_examples(DEMO)
 
 
 def measure(run: DemoRun) -> None:

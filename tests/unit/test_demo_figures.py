@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from demo import clip, colorizer, data, figures, mixture, vae
+from demo import clip, colorizer, data, figures, mixture, scenes, vae
 from demo.words import FIRST_OF_DRAWING, MORE_REGIONS, NOUN_COLORS, UNNAMED
 
 
@@ -224,3 +227,22 @@ def test_the_latent_is_anchored_and_moved_by_what_the_decoder_draws():
     model.gray.data += 1
     vae.autoencoder_loss(model, target, weight).backward()
     assert model.shift.grad.abs() > 1e-3  # of the decoder alone: the anchor is at its least
+
+
+def test_the_pictures_that_come_with_the_model_are_those_that_its_code_draws():
+    folder = Path(scenes.__file__).parent
+    for name, picture in scenes.example_pictures().items():
+        committed = Image.open(folder / name)
+        assert (committed.mode, committed.size) == (picture.mode, picture.size), name
+        assert np.abs(np.subtract(committed, picture, dtype=np.int16)).mean() < 1, name
+
+
+def test_a_scenes_mask_covers_its_character_and_its_lines_lie_in_it():
+    pictures = scenes.example_pictures()
+    mask, lines = (np.asarray(pictures[name]) > 127 for name in ("right-character.png", "two-characters.png"))
+    assert 0.2 < mask.mean() < 0.5 and not mask[:, :300].any()
+    assert (mask | lines)[:, 400:].all() and not lines[mask].all()
+
+
+def test_paths_are_moved_by_their_points():
+    assert scenes.moved_path("M1 2 C3,4 5 6 7 8 Z", (-1, 2), (10, 1)) == "M9 5 C7 9 5 13 3 17 Z"
