@@ -75,6 +75,7 @@ class RayPool:
         kind, most = ("GPU", gpus) if gpus else ("CPU", int(resources["CPU"]))
         count = count or gpus or 1
         if count > most:
+            ray.shutdown()
             raise ValueError(f"--workers {count}: there are {most} {kind}s, one for each worker.")
         remote = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0, max_restarts=RESTARTS)(Worker)
         self.actors = {str(index): remote.remote(settings, index) for index in range(1, count + 1)}

@@ -39,12 +39,12 @@ def test_the_demo_puts_sketch_reference_result_and_edit_side_by_side(server, pro
     assert width > 3.5 * height
 
 
-def test_a_frame_of_a_shot_looks_at_the_previous_one_and_is_else_colored_as_the_demo(server, prompt, shrink):
+def test_a_frame_of_a_shot_begins_with_the_previous_one_and_is_else_colored_as_the_demo(server, prompt, shrink):
     shot = json.loads((DEMO / "shot.json").read_text())
     assert [drawing_slot(shot), reference_slot(shot), previous_slot(shot)] == [
         (key, "image") for key in ("3", "4", "30")
     ]
     for key in ("1", "2", "3", "4", "5", "6", "7", "9", "10"):
         assert shot[key]["inputs"] == prompt[key]["inputs"]
-    assert shot["8"]["inputs"] == prompt["8"]["inputs"] | {"model": ["31", 0]}
+    assert shot["8"]["inputs"] == prompt["8"]["inputs"] | {"latent": ["32", 0], "denoise": 0.8}
     server.run(shrink(shot))

@@ -24,7 +24,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         (node,) = body["prompt"].values()
         if node["class_type"] == "saves":
             folder = pathlib.Path(sys.argv[sys.argv.index("--output-directory") + 1])
-            (folder / "made.png").write_text(json.dumps(node["inputs"]))
+            said = node["inputs"] | {"gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+            (folder / "made.png").write_text(json.dumps(said))
         fault = {"message": "Value not in list", "details": "image: 'a.png' not in []"}
         refused = {"error": {"message": "invalid"}, "node_errors": {"1": {"errors": [fault]}}}
         self.answer(*((refused, 400) if node["class_type"] == "Refused" else ({"prompt_id": node["class_type"]},)))
