@@ -65,9 +65,12 @@ def prompt_of_saved(workflow: dict, object_info: dict) -> Prompt:
             raise ValueError(f"{name} is of a kind that this ComfyUI does not know: install its pack. {EXPORT}")
         info = object_info[node["type"]]
         names, values = widget_names(info), node.get("widgets_values") or []
-        if not isinstance(values, list) or len(names) != len(values):
+        if not isinstance(values, list) or len(values) > len(names):
             raise ValueError(f"{name} has other widgets than this ComfyUI's: save the workflow anew. {EXPORT}")
-        literals = {key: value for key, value in zip(names, values, strict=True) if key not in BUTTONS}
+        # What the node got since the workflow was saved has its default, as in the browser.
+        added = {key: widget_default(info, key) for key in names[len(values) :] if key not in BUTTONS}
+        saved = {key: value for key, value in zip(names, values, strict=False) if key not in BUTTONS}
+        literals = saved | added
         links = {socket["name"]: sources[socket["link"]] for socket in node.get("inputs", []) if socket.get("link")}
         title = node.get("title") or info["display_name"]
         prompt[str(node["id"])] = {
@@ -91,6 +94,14 @@ def widget_names(info: dict) -> list[str]:
                 buttons += [UPLOAD] if options.get("image_upload") else []
         names += buttons
     return names
+
+
+def widget_default(info: dict, name: str):
+    """What the browser gives a widget that a saved workflow does not know."""
+    spec = next(group[name] for group in info["input"].values() if name in group)
+    kind, options = [*spec, {}][:2]
+    choices = kind if isinstance(kind, list) else options.get("options", [])
+    return options.get("default", choices[0] if choices else None)
 
 
 # --- what a batch fills -------------------------------------------------------------------------------------------

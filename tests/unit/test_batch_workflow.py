@@ -32,7 +32,7 @@ OBJECT_INFO = {
                 "steps": ["INT", {"forceInput": True}],  # a socket, and no widget
                 "seed": ["INT", {"control_after_generate": True}],
             },
-            "optional": {"mask": ["MASK"], "name": ["STRING", {}]},
+            "optional": {"mask": ["MASK"], "name": ["STRING", {"default": "nobody"}]},
         },
     },
 }
@@ -68,6 +68,11 @@ def test_a_saved_workflow_becomes_the_prompt_that_the_browser_queues(saved):
         },
     }
     assert is_prompt(prompt) and not is_prompt(saved)
+
+
+def test_an_input_that_a_node_got_since_has_its_default(saved):
+    saved["nodes"][1]["widgets_values"] = [3, "fixed"]
+    assert prompt_of_saved(saved, OBJECT_INFO)["2"]["inputs"] == {"picture": ["1", 0], "seed": 3, "name": "nobody"}
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_serve_says_where_comfyui_will_be(flags, port, monkeypatch, capsys):
     monkeypatch.setattr(dev, "install_demo", lambda base: None)
     monkeypatch.setattr(dev, "comfyui_command", lambda base, *flags: flags)
     monkeypatch.setattr(dev.subprocess, "run", lambda command: SimpleNamespace(returncode=command))
-    assert dev.serve(*flags) == flags
+    assert dev.serve(*flags) == ("--preview-method", "auto", *flags)
     assert f"http://127.0.0.1:{port} " in capsys.readouterr().out
 
 
