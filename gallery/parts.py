@@ -31,7 +31,8 @@ def base(
     """`references` are the titles of the pictures, `wide` is the result's aspect ratio, width over height."""
     model, side = setting.models[version], setting.side[version]
     checkpoint = graph.add("ColorizeDiffusion_LoadCheckpoint", models=[model], ckpt_name=model["name"])
-    clip = graph.add("ColorizeDiffusion_LoadCLIP", models=[setting.clip], clip_name=setting.clip["name"])
+    clip_file = setting.other_clips.get(version, setting.clip)
+    clip = graph.add("ColorizeDiffusion_LoadCLIP", models=[clip_file], clip_name=clip_file["name"])
     drawing = picture(graph, setting, "Drawing")
     pictures = [picture(graph, setting, title) for title in references]
     prepared = graph.add(

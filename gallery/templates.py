@@ -188,6 +188,28 @@ def two_characters(graph: Graph, setting: Setting) -> None:
     )
 
 
+def colorize_with_xl(graph: Graph, setting: Setting) -> None:
+    start = base(graph, setting, version="XL")
+    (loaded,), (tokens,) = start.references, start.tokens
+    tagger = graph.add("ColorizeDiffusion_LoadTagger", tagger_name="")
+    tokens.inputs["tagger"] = tagger["tagger"]
+    sampler = colorize(graph, setting, start, tokens["tokens"])
+    note = graph.note(
+        "**Colors at 1024 pixels, with ColorizeDiffusion XL**\n\nThree files to choose: a checkpoint (**sdxl-** or "
+        "**xlv2-**), OpenCLIP **ViT-bigG-14**, and the tagger: a file of its own, or the checkpoint if it brings it. "
+        "LoRA, ControlNet and VAE of SDXL fit.",
+        190,
+    )
+    arrange(
+        graph,
+        [start.checkpoint, start.clip, tagger, note],
+        [start.drawing, loaded],
+        [start.prepare, start.sketch, tokens],
+        [sampler],
+        finish(graph, start, sampler["latent"], "xl"),
+    )
+
+
 @dataclass(frozen=True)
 class Template:
     """`name` is the file's, and so title, search text and, having no spaces, link.
@@ -215,4 +237,5 @@ TEMPLATES = (
     Template("Two-characters-two-references", two_characters),
     Template("Figure-and-background", figure_and_background),
     Template("Style-and-background-with-v2", style_and_background, version="v2"),
+    Template("Colorize-at-1024-with-XL", colorize_with_xl, version="XL"),
 )

@@ -27,7 +27,11 @@ TINY = {
     "lora_name": "tiny-lora.safetensors",
 }
 # The tiny model of the same version as a template's own; v1's for all others.
-TINY_CHECKPOINTS = {"switch-eps.safetensors": "tiny-v15-eps.safetensors", "v2-full.safetensors": "tiny-v2.safetensors"}
+TINY_CHECKPOINTS = {
+    "switch-eps.safetensors": "tiny-v15-eps.safetensors",
+    "v2-full.safetensors": "tiny-v2.safetensors",
+    "": "sdxl-tiny.safetensors",
+}
 # What the templates leave to the user, by the title of the node that loads it.
 CHOSEN = {"Drawing": "sketch.png", "Second drawing": "sketch.png", "Mask of the right one": "reference.png"}
 
@@ -46,6 +50,7 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
     for name, file in ("tiny_v15", "tiny-v15-eps.safetensors"), ("tiny_v2", "tiny-v2.safetensors"):
         weights = state_dict(ROOT / "tests" / "golden" / f"{name}.json")
         save_file(weights | tiny_vae_state_dict, checkpoints / file)  # heads as wide as their half is
+    save_file(tiny_xl() | tiny_vae_state_dict, checkpoints / "sdxl-tiny.safetensors")
     shutil.copy(golden_clip, clip_vision)
     (base / "models" / "loras").mkdir()
     save_file(tiny_lora(), base / "models" / "loras" / "tiny-lora.safetensors")
@@ -58,6 +63,15 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
 def server(base):
     with Server(comfyui_command(base, "--preview-method", "latent2rgb"), base) as running:
         yield running
+
+
+def tiny_xl() -> dict[str, torch.Tensor]:
+    """The weights of a small XL model, its tagger among them; the v1 model's CLIP is as wide as its own."""
+    golden = ROOT / "tests" / "golden" / "tiny_xl.json"
+    config = json.loads(golden.read_text())["config"]
+    heads = torch.tensor([config["hd"], config["sketch_dim_head"], config["proj_dim_head"]])
+    weights = {key: value for key, value in state_dict(golden).items() if not key.startswith("clip.")}
+    return weights | {"colorize_head_channels": heads}
 
 
 def tiny_lora() -> dict[str, torch.Tensor]:
@@ -98,6 +112,8 @@ def shrink():
             if "ckpt_name" in node["inputs"]:
                 checkpoint = TINY_CHECKPOINTS.get(node["inputs"]["ckpt_name"], "tiny-eps.safetensors")
                 node["inputs"]["ckpt_name"] = checkpoint
+            if "tagger_name" in node["inputs"]:
+                node["inputs"]["tagger_name"] = TINY_CHECKPOINTS[""]
             if node["inputs"].get("image") == "":
                 node["inputs"]["image"] = CHOSEN.get(node["_meta"]["title"], "reference.png")
         return small
