@@ -135,11 +135,11 @@ def test_background_hair_and_shirts_of_unseen_figures_take_the_references_colors
     assert hits("background") >= 0.8 and hits("hair") >= 0.8 and hits("shirt") >= 0.6
 
 
-def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(demo_files, node, demo_module):
+def test_local_text_gives_most_shirts_of_unseen_figures_the_target_color(pack, demo_files, node, demo_module):
     evaluate, pictures = demo_module("evaluate"), demo_module("data").draw_pairs(PAIRS, UNSEEN_SEED, SIZE)
     model, vae = node("LoadCheckpoint").execute(CHECKPOINT).result
     clip_vision, clip = node("LoadCLIP").execute(CLIP).result
-    thresholds = {f"threshold_{i}": value for i, value in enumerate(demo_module("edits").manipulation.THRESHOLDS)}
+    thresholds = {f"threshold_{i}": value for i, value in enumerate(pack.colorize_core.manipulation.THRESHOLDS)}
     words = [pictures.words[2 * i + 1]["shirt"] for i in range(PAIRS)]
     targets = ["green" if word == "blue" else "blue" for word in words]
     found = []
