@@ -70,7 +70,7 @@ def build_autoencoder(ddconfig: dict) -> AutoencoderKL:
 
 def build_unet(config: Config) -> ColorizeUNet:
     """The denoiser with its sketch encoder; its residual branches and its output start at zero."""
-    return initialize(_empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
+    return initialize(empty_unet(config), zero=("out_layers.3", "proj_out", "out.2"))
 
 
 def load_start(path: str, kind: str, token_type: str = "attention") -> StartingPoint:
@@ -93,18 +93,18 @@ def load_start(path: str, kind: str, token_type: str = "attention") -> StartingP
     if is_stable_diffusion:
         versions.warn_of_other_tokens(read_facts(state_dict, metadata, name), name, token_type)
         config, weights = from_stable_diffusion(state_dict, name, token_type)
-        unet = _empty_unet(config)
+        unet = empty_unet(config)
         encoder = initialize(unet.control_encoder, zero=HINT_LAYERS).state_dict()
         weights |= {f"control_encoder.{key}": value for key, value in encoder.items()}
     else:
         config = versions.detect(state_dict, name, metadata, token_type=token_type)
         weights = from_published_keys(state_dict, config.version.parts)
-        unet = _empty_unet(config)
+        unet = empty_unet(config)
     require_weights(unet, weights, "", name)
     unet.load_state_dict(weights, strict=False)  # a file may hold more than the model
     return StartingPoint(config, unet.requires_grad_(True).float(), vae_weights(state_dict))
 
 
-def _empty_unet(config: Config) -> ColorizeUNet:
+def empty_unet(config: Config) -> ColorizeUNet:
     build = host_config(config).unet_class
     return build(**unet_arguments(config.unet), config=config, device="cpu", operations=comfy.ops.disable_weight_init)

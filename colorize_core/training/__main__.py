@@ -36,6 +36,11 @@ def arguments() -> argparse.Namespace:
         dest="overrides",
         help="another value for a key of the experiment, such as training.steps=5000; may be given many times",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan and the memory that it takes, train one step, and save nothing",
+    )
     return parser.parse_args()
 
 
@@ -53,7 +58,7 @@ def main() -> None:
         standalone.prepare(accelerator.device.type)
         from . import colorizer
 
-        colorizer.run(experiment, accelerator)
+        colorizer.run(experiment, accelerator, args.dry_run)
     except (ValueError, FloatingPointError) as error:
         sys.exit(str(error))
 

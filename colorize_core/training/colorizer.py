@@ -1,6 +1,7 @@
 """Trains a colorizer as an experiment says: weights, frozen VAE and CLIP, pictures, loss and results put together."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -13,43 +14,50 @@ from ..host.files import read_state_dict
 from ..host.gradient_checkpointing import checkpoint_blocks
 from ..host.trainable import Colorizer, StartingPoint, build_unet, load_start
 from ..versions.v1 import v1_config
+from . import loader
 from .data import PictureFolder
 from .diffusion import cumulative_alphas
 from .encoders import Encoders, load_encoders
 from .experiment import Experiment
 from .identity import fixed_settings
-from .loader import batches
 from .parts import select_weights
-from .plan import print_plan
+from .plan import dry_run, print_plan
 from .results import Results, publish, save_results
-from .sheet import choose
 from .state import claimed
 from .strategies import colorizer_loss, draw
 from .trainer import train
+from .validation import choose_samples
 
 
-def run(experiment: Experiment, accelerator: Accelerator) -> None:
+def run(experiment: Experiment, accelerator: Accelerator, dry: bool = False) -> None:
     """Trains, and keeps the newest weights as a file for the nodes in `experiment.output`.
+
+    `dry` prints the plan and the memory by part, trains one step and saves nothing.
 
     ValueError names the file or the key of the experiment, what is wrong with it and what to do.
     """
     folder = experiment.output.resolve()
-    with claimed(accelerator, folder):
+    with nullcontext() if dry else claimed(accelerator, folder):
         model, start, encoders = build_model(experiment)
-        pictures = PictureFolder(experiment.data.root)
-        samples = choose(pictures, experiment.data, experiment.samples) if experiment.samples else None
-        results = Results(experiment, start, encoders, samples)
+        everything = PictureFolder(experiment.data.root)
+        pictures, held_out = everything.split(experiment.validation.share)
+        results = Results(experiment, start, encoders, choose_samples(experiment, pictures, held_out), bool(held_out))
         if accelerator.is_main_process:
-            print_plan(experiment, start, pictures, results.file, accelerator)
+            print_plan(experiment, start, pictures, held_out, results.file, accelerator)
+        batches = batches_of(experiment, pictures, accelerator)
+        loss = loss_of(experiment, start.config.prediction, encoders)
+        if dry:
+            dry_run(experiment, start, encoders, accelerator, batches, loss)
+            return
         trained = train(
             accelerator,
             model,
-            batches_of(experiment, pictures, accelerator),
-            loss_of(experiment, start.config.prediction, encoders),
+            batches,
+            loss,
             experiment.training,
             folder,
-            partial(save_results, results),
-            fixed_settings(experiment, start.config.prediction, pictures),
+            partial(save_results, results, accelerator),
+            fixed_settings(experiment, start.config.prediction, everything),
         )
         if accelerator.is_main_process:
             publish(results, trained)  # again, for a run that was killed between its last save and this
@@ -92,7 +100,7 @@ def batches_of(
     experiment: Experiment, pictures: PictureFolder, accelerator: Accelerator
 ) -> Callable[[int], Iterator[dict]]:
     """For `train`: from a step on, this process's parts of the batches."""
-    return lambda step: batches(
+    return lambda step: loader.batches(
         pictures,
         experiment.data,
         experiment.deformation,

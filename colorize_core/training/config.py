@@ -17,9 +17,8 @@ from .data import DataSettings
 from .deformation import Deformation
 from .experiment import Experiment, Shape, StartSettings, check_file
 from .parts import WeightSettings
-from .settings import TrainingSettings
+from .settings import TrainingSettings, ValidationSettings
 from .strategies import Strategy
-from .validation import ValidationSettings
 
 SECTIONS = (Experiment, StartSettings, Shape, DataSettings, Strategy, Deformation, WeightSettings)
 SECTIONS += (TrainingSettings, ValidationSettings)

@@ -1,7 +1,9 @@
 """Pictures to learn from: `color/` and `sketch/`, folders or zip archives of the same names, read as samples."""
 
+import copy
 import functools
 import hashlib
+import itertools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -89,6 +91,20 @@ class PictureFolder:
         for row in zip(self.names, self.sizes, strict=True):
             digest.update(repr(row).encode())
         return digest.hexdigest()[:12]
+
+    def split(self, share: float) -> "tuple[PictureFolder, PictureFolder | None]":
+        """The pictures to train on, and a share that is held out, which their names decide; None for less than two."""
+        limit = share * 2**32
+        held_out = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < limit for name in self.names]
+        if sum(held_out) < 2 or all(held_out):
+            return self, None
+        return self._part([not held for held in held_out]), self._part(held_out)
+
+    def _part(self, chosen: list[bool]) -> "PictureFolder":
+        part = copy.copy(self)
+        part.__dict__.pop("digest", None)
+        part.names, part.sizes = ([*itertools.compress(rows, chosen)] for rows in (self.names, self.sizes))
+        return part
 
     def __len__(self) -> int:
         return len(self.names)

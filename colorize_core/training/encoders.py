@@ -21,6 +21,12 @@ class Encoders:
     clip_vision: Any
     token_type: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of their weights."""
+        networks = (self.vae.first_stage_model, self.clip_vision.model)
+        return sum(w.numel() * w.element_size() for network in networks for w in network.parameters())
+
     @torch.no_grad()
     def encode(self, part: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Scaled latents [B,4,h,w] and tokens [B,N,D] of a part's `color` and `reference`, on their device."""

@@ -17,9 +17,8 @@ from ..checkpoint.unet import NORM_GROUPS, default_head_channels
 from .data import DataSettings
 from .deformation import Deformation
 from .parts import WeightSettings
-from .settings import RelativePath, TrainingSettings
+from .settings import RelativePath, TrainingSettings, ValidationSettings
 from .strategies import Strategy
-from .validation import ValidationSettings
 
 LEVELS = 4  # of a v1 model
 

@@ -31,7 +31,8 @@ class PictureDataset(Dataset):
     def __getitem__(self, planned: PlannedRow) -> dict:
         members = self.buckets[planned.size]
         skipped = []
-        for index in itertools.chain(members[planned.member :], members[: planned.member], range(len(self.pictures))):
+        following = (members[(planned.member + i) % len(members)] for i in range(len(members)))  # no copy of so many
+        for index in itertools.chain(following, range(len(self.pictures))):
             try:
                 sample = self.pictures.load(
                     self.pictures.names[index],
@@ -60,7 +61,7 @@ def batches(
     """One process's parts of the batches, from step `start` on and without end: `accumulation` parts for each step.
 
     A part holds B = batch_size / (processes * accumulation) samples: `color` and `sketch` [B,3,H,W], `reference`
-    [B,3,R,R], all in [-1,1], and `seed` [B] (long), from which whatever else is random about a sample is to follow.
+    [B,3,R,R], all in [-1,1], and `seed` (B numbers), from which whatever else is random about a sample is to follow.
     Logs each picture that cannot be read once. Raises ValueError when the batch cannot be divided so, or nothing can be
     read.
     """
@@ -95,4 +96,5 @@ def batches(
 
 def _collate(samples: list[dict]) -> dict:
     skipped = [what for sample in samples for what in sample.pop("skipped")]
-    return default_collate(samples) | {"skipped": skipped}
+    seeds = [sample.pop("seed") for sample in samples]  # no tensor: what draws by them is not to wait for a device
+    return default_collate(samples) | {"seed": seeds, "skipped": skipped}

@@ -13,6 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 LEAST_PIXELS = 40  # the color of a smaller region is mostly that of its outline
 EDGE_CONTRAST = 0.2  # a difference between neighbors, in 0..1, that is an edge and no shading
+PALETTE_DIRECTIONS, PALETTE_LEVELS = 16, 65  # of colors, and quantiles along each
 EDGE_BLUR = 1.0  # pixels: the slack that lines have
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of the scales, finest first (Wang et al. 2003)
@@ -83,6 +84,21 @@ def region_colors(
     labels, counts = regions.unique(return_counts=True)
     large = labels[(labels >= 0) & (counts >= least_pixels)]
     return {label: picture[:, regions == label].median(dim=1).values for label in large.tolist()}
+
+
+def palette_error(result: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """How far the colors of a `result` are from those of its `reference` [B,3,h,w], wherever they stand, in 255ths. [B]
+
+    The sliced Wasserstein distance of the two sets of colors: the mean over fixed directions of the difference of the
+    sorted colors along each (Bonneel et al. 2015, equation 5).
+    """
+    levels = torch.linspace(0, 1, PALETTE_LEVELS, device=result.device)
+    index = torch.arange(PALETTE_DIRECTIONS, device=result.device) + 0.5
+    height, turn = 1 - 2 * index / PALETTE_DIRECTIONS, index * torch.pi * (1 + 5**0.5)
+    radius = (1 - height.square()).sqrt()
+    directions = torch.stack([radius * turn.cos(), radius * turn.sin(), height])  # evenly over the sphere
+    along = [(picture.flatten(2).mT @ directions).quantile(levels, dim=1) for picture in (result, reference)]
+    return 255 * (along[0] - along[1]).abs().mean(dim=(0, 2))
 
 
 def psnr(result: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -57,6 +57,12 @@ def select_weights(unet: nn.Module, settings: WeightSettings) -> None:
         weight.requires_grad_(is_part[settings.part])
 
 
+def lora_size(unet: nn.Module, rank: int) -> int:
+    """How many numbers a LoRA of `unet` has."""
+    layers = [module for name, module in unet.named_modules() if name.endswith(tuple(f".{p}" for p in PROJECTIONS))]
+    return sum(rank * sum(layer.weight.shape) for layer in layers)
+
+
 @torch.no_grad()
 def plain_weights(unet: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of `unet` under the names that they have without a LoRA, in which that is counted in."""

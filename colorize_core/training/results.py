@@ -8,30 +8,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from PIL import Image
 
 from ..checkpoint.writing import published_weights
 from ..files import atomic_write
 from ..host.load import build_patcher
 from ..host.trainable import Colorizer, StartingPoint
-from . import sheet
+from . import validation
 from .encoders import Encoders
 from .experiment import Experiment
 from .export import halved, save_checkpoint, save_weights
 from .parts import lora_weights, plain_weights
-from .sheet import Samples
+from .validation import Samples
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What it takes to publish a model of a training and to color with it; `samples` is None for no sheets."""
+    """What it takes to publish a model of a training and to color with it.
+
+    `samples` are colored at each save (None: none); `held_out` says whether the training has never seen them.
+    """
 
     experiment: Experiment
     start: StartingPoint
     encoders: Encoders
     samples: Samples | None
+    held_out: bool
 
     @property
     def folder(self) -> Path:
@@ -53,19 +58,40 @@ def publish(results: Results, model: Colorizer) -> None:
         save_checkpoint(results.file, start.config, unet, start.vae, token_type=experiment.token_type)
 
 
-def save_results(results: Results, model: Colorizer, steps: int) -> dict[str, float]:
-    """The model, also under its step if models are kept, and the sheet. For `train`, which logs what it returns."""
+def save_results(results: Results, accelerator: Accelerator, model: Colorizer, steps: int) -> dict[str, float]:
+    """The model, also under its step if models are kept, the sheet, and what it does on pictures that were held out.
+
+    For `train`, which logs the numbers that it returns; they also become a row of validation.csv.
+    """
     publish(results, model)
     keep_models(results.file, steps, results.experiment.training.keep_models)
     if results.samples is None:
         return {}
+    experiment, encoders, samples = results.experiment, results.encoders, results.samples
     try:
-        image = sheet.colored(patcher_of(results, model), results.encoders, results.samples)
+        colored = validation.color_samples(patcher_of(results, model), encoders, samples)
+        if experiment.samples:
+            image = validation.sheet(samples, colored, experiment.samples)
+            save_sheet(image, results.folder, steps, experiment.training.tensorboard)
+        if not results.held_out:
+            return {}
+        prediction = results.start.config.prediction
+        numbers = validation.validation_numbers(accelerator, model, encoders, samples, colored, prediction)
     except torch.OutOfMemoryError:
-        logger.warning("no sheet at step %d: out of memory; set samples to 0 or to fewer", steps)
+        logger.warning("no sheet at step %d: out of memory; set samples and validation.share to 0", steps)
         return {}
-    save_sheet(image, results.folder, steps, results.experiment.training.tensorboard)
-    return {}
+    write_row(results.folder / "validation.csv", steps, numbers)
+    return numbers
+
+
+def write_row(file: Path, steps: int, numbers: dict[str, float]) -> None:
+    """A row of numbers under their names; those of later steps, of a run that was killed, are taken out first."""
+    rows = file.read_text().splitlines()[1:] if file.exists() else []
+    rows = [row for row in rows if int(row.partition(",")[0]) < steps]
+    rows.append(",".join([str(steps), *(f"{value:.6g}" for value in numbers.values())]))
+    heading = ",".join(["step", *(name.rpartition("/")[2] for name in numbers)])
+    with atomic_write(file) as unfinished:
+        unfinished.write_text("\n".join([heading, *rows]) + "\n")
 
 
 def patcher_of(results: Results, model: Colorizer):

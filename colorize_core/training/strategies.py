@@ -4,6 +4,7 @@ arXiv 2401.01456 trains with references that are dropped or noised as much as th
 that sees no reference. They combine freely here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,30 +62,35 @@ class Draws:
 
 
 def draw(
-    seeds: torch.Tensor, latent_shape: tuple[int, ...], token_shape: tuple[int, ...], device: torch.device | str
+    seeds: Sequence[int],
+    latent_shape: tuple[int, ...],
+    token_shape: tuple[int, ...],
+    device: torch.device | str,
 ) -> Draws:
-    """Draws for the samples of `seeds` [B] (long, 0 or more), latents [...,4,h,w] and tokens [...,N,D].
+    """Draws for the samples of `seeds` (B whole numbers, 0 or more), latents [...,4,h,w] and tokens [...,N,D].
 
     A row depends on its own seed alone: how a batch is split over processes or accumulation steps changes nothing.
     """
-    rows = [_draw_row(int(seed), tuple(latent_shape[-3:]), tuple(token_shape[-2:])) for seed in seeds]
-    return Draws(**{name: torch.stack([row[name] for row in rows]).to(device) for name in rows[0]})
+    rows = [_draw_row(int(seed), tuple(latent_shape[-3:]), tuple(token_shape[-2:]), device) for seed in seeds]
+    return Draws(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def _draw_row(seed: int, latent_shape: tuple[int, ...], token_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
+def _draw_row(
+    seed: int, latent_shape: tuple[int, ...], token_shape: tuple[int, ...], device: torch.device | str
+) -> dict[str, torch.Tensor]:
     # torch's CPU generator sees only the low 32 bits of a seed, so all of it is hashed into them.
     hashed = np.random.SeedSequence([DRAWS_STREAM, seed]).generate_state(1)[0]
-    generator = torch.Generator().manual_seed(int(hashed))
-    drop, noisy, sketch_drop = torch.rand(3, generator=generator)
+    options = {"generator": torch.Generator(device).manual_seed(int(hashed)), "device": device}
+    drop, noisy, sketch_drop = torch.rand(3, **options)
     return {
-        "t": torch.randint(0, STEPS, (), generator=generator),
+        "t": torch.randint(0, STEPS, (), **options),
         "drop": drop,
         "noisy": noisy,
         "sketch_drop": sketch_drop,
-        "offset": torch.randn(latent_shape[0], 1, 1, generator=generator),
-        "noise": torch.randn(latent_shape, generator=generator),
-        "dual_noise": torch.randn(latent_shape, generator=generator),
-        "token_noise": torch.randn(token_shape, generator=generator),
+        "offset": torch.randn(latent_shape[0], 1, 1, **options),
+        "noise": torch.randn(latent_shape, **options),
+        "dual_noise": torch.randn(latent_shape, **options),
+        "token_noise": torch.randn(token_shape, **options),
     }
 
 

@@ -37,6 +37,7 @@ def train(
     folder: Path,
     on_save: Callable[[nn.Module, int], Mapping[str, float] | None] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    saves: bool = True,
 ) -> nn.Module:
     """Trains the parameters of `model` that take gradients; gives it back to be used, their moving average in it.
 
@@ -45,6 +46,7 @@ def train(
     scalar) by the `model` that it is given, which shares its gradients with the other processes. torch is seeded anew
     for every part. `on_save(model, steps)` is called by the main process after each save, with the average in the
     model; what it returns is logged. `fixed` is what must not change in a run, by name, in values that JSON has.
+    Without `saves` no state is saved, and `on_save` is not called.
 
     A step whose loss is not finite is left out. On SIGTERM the state is saved, and SystemExit raised.
 
@@ -78,7 +80,8 @@ def train(
                 numbers = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
                 log_step(accelerator, folder, step, numbers, rows / (time.perf_counter() - begin))
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-                if progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping:
+                due = progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping
+                if due and saves:
                     save(accelerator, model, trained, progress, values, settings, folder, on_save)
                 if stopping:
                     raise SystemExit(f"{folder.name}: stopped and saved at step {progress.steps}.")

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,9 +228,9 @@ def test_a_model_trained_from_a_published_file_colors_through_the_nodes(run, mod
     assert not any(key.startswith("first_stage_model.") for key in moved)
 
     sheet = np.asarray(Image.open(tmp_path / "mine" / "sheets" / "00000002.png"))
-    assert sheet.shape == (SIDE, 3 * SIDE, 3)
+    assert sheet.shape == (SIDE, 5 * SIDE, 3)
     result = colors(file)[0].mul(255).numpy()
-    assert np.abs(result - sheet[:, 2 * SIDE :]).mean() < 2  # the sheet shows what the nodes make
+    assert np.abs(result - sheet[:, 2 * SIDE : 3 * SIDE]).mean() < 2  # the sheet shows what the nodes make
     assert result.std() > 20
 
 
@@ -255,7 +256,7 @@ def test_other_pictures_stand_in_on_a_sheet_for_those_that_cannot_be_read(module
     assert len(pictures) == 4
 
     def chosen(count):
-        return module("training.sheet").choose(pictures, experiment().data, count)
+        return module("training.validation").choose(pictures, experiment(), count)
 
     whole = chosen(4)
     assert torch.equal(chosen(2).sketch, whole.sketch[::2])
@@ -272,9 +273,9 @@ def test_a_sheet_that_runs_out_of_memory_does_not_end_the_training(
     def out_of_memory(*_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(module("training.sheet"), "colored", out_of_memory)
+    monkeypatch.setattr(module("training.validation"), "color_samples", out_of_memory)
     run(experiment(*FROM_NOTHING[:2], "training.steps=1"))
-    assert "no sheet at step 1: out of memory; set samples to 0" in caplog.text
+    assert "no sheet at step 1: out of memory; set samples and validation.share to 0" in caplog.text
     assert (tmp_path / "mine" / "mine.safetensors").is_file() and not (tmp_path / "mine" / "sheets").exists()
 
 
@@ -320,11 +321,11 @@ def test_a_model_of_the_cls_kind_is_trained_and_shown_with_cls_tokens(
 
     kinds = []
 
-    def colored(model, *_):
+    def colored(model, encoders, samples):
         kinds.append(model.model.config.token_type)
-        return torch.zeros(3, 1, 1)
+        return module("training.validation").Colored(samples.color, samples.color)
 
-    monkeypatch.setattr(module("training.sheet"), "colored", colored)
+    monkeypatch.setattr(module("training.validation"), "color_samples", colored)
     run(settings)
     assert kinds == ["cls"] and not caplog.text
     shutil.copy(tmp_path / "mine" / "mine.safetensors", models_dir / "checkpoints")
@@ -367,6 +368,70 @@ def test_a_vae_with_other_latents_is_named(run, module, load_module, experiment,
 def test_files_that_do_not_fit_are_named(run, module, experiment, overrides, message):
     with pytest.raises(ValueError, match=message):
         run(experiment(*overrides))
+
+
+# Pictures that are held out
+
+
+def test_each_save_measures_pictures_that_were_held_out_after_their_own_references_and_others(
+    run, module, experiment, tmp_path, monkeypatch, capsys
+):
+    seen, load = set(), module("training.data").PictureFolder.load
+
+    def watched(pictures, name, *rest):
+        seen.add((name, rest[4].warp))  # references on sheets are as they are
+        return load(pictures, name, *rest)
+
+    monkeypatch.setattr(module("training.data").PictureFolder, "load", watched)
+    run(experiment("validation={share: 0.51, count: 2}", "training.save_every=1"))
+    assert "held out   2 pictures" in capsys.readouterr().out
+    heading, *rows = (row.split(",") for row in (tmp_path / "mine" / "validation.csv").read_text().splitlines())
+    kinds = ("loss", "color_error", "line_fidelity")
+    assert heading == ["step", *(f"{kind}_{match}" for match in ("matched", "mismatched") for kind in kinds)]
+    assert [row[0] for row in rows] == ["1", "2"] and all(len(row) == len(heading) for row in rows)
+    held_out = {name for name, warp in seen if warp == 0}
+    assert len(held_out) == 2 and not held_out & {name for name, warp in seen if warp > 0}
+    sheet = np.asarray(Image.open(tmp_path / "mine" / "sheets" / "00000002.png"))
+    own, other = (sheet[:, k * SIDE : (k + 1) * SIDE] for k in (1, 3))
+    assert np.abs(own.astype(int) - other).mean() > 5
+
+
+def test_a_dry_run_says_what_it_takes_trains_a_step_and_leaves_nothing(module, experiment, tmp_path, capsys):
+    settings = experiment()
+    accelerator = module("training.processes").start_processes()
+    module("training.colorizer").run(settings, accelerator, dry=True)
+    said = capsys.readouterr().out
+    assert "Memory at 64 pixels, 1 pictures at once" in said and "one step" in said
+    parts = {line[:13].strip(): line[14:].split()[0] for line in said.splitlines() if line.endswith("GiB")}
+    assert list(parts) == ["weights", "gradients", "optimizer", "average", "VAE and CLIP", "activations", "together"]
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_checkpointing": True}, {"ema_on_cpu": True}, {"ema": 0.0}])
+def test_memory_by_part_is_that_of_the_tensors(module, experiment, changes):
+    settings = experiment()
+    settings = replace(settings, training=replace(settings.training, **changes))
+    config = module("versions.v1").v1_config(model_channels=32, channel_mult=(1, 1, 2, 2), context_dim=48)
+    unet = module("host.trainable").build_unet(config)
+    weights = 4 * sum(weight.numel() for weight in unet.parameters())
+    parts = module("training.memory_plan").memory_by_part(settings, config, 0, rows=1)
+    average = weights if changes in ({}, {"gradient_checkpointing": True}) else 0
+    assert (parts["weights"], parts["gradients"], parts["optimizer"]) == (weights, weights, 2 * weights)
+    assert parts["average"] == average
+    if not changes:  # what PyTorch holds of a real pass, beside the weights, for 2 rows: the loss is dual
+        held = {}
+        own = {weight.untyped_storage().data_ptr() for weight in unet.parameters()}
+
+        def save(tensor):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                held[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        inputs = torch.randn(2, 4, 8, 8), torch.zeros(2, dtype=torch.long), torch.randn(2, 256, 48)
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
+            output = module("host.trainable").Colorizer(unet)(*inputs, torch.randn(2, 3, 64, 64))
+        assert output.requires_grad and parts["activations"] == pytest.approx(sum(held.values()), rel=0.02)
 
 
 # Parts of the weights

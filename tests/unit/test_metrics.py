@@ -136,6 +136,15 @@ def test_equal_pictures_are_perfect_by_every_measure(seed):
     assert metrics.region_color_error(same, same, regions).tolist() == [0, 0]
 
 
+def test_colors_that_stand_elsewhere_have_no_palette_error_and_other_colors_have_their_distance():
+    picture = pictures(0, count=2, size=32) * 0.5
+    moved = picture.flatten(2)[..., torch.randperm(32 * 32)].unflatten(2, (32, 32))
+    assert metrics.palette_error(picture, moved).max() < 1e-3
+    assert metrics.palette_error(picture, torch.nn.functional.interpolate(picture, scale_factor=2)).max() < 1
+    lighter = metrics.palette_error(picture, picture + torch.tensor([0, 0, 0.2])[:, None, None])
+    assert lighter.tolist() == pytest.approx([255 * 0.2 / 2] * 2, rel=0.03)  # |cos| of a direction is a half on average
+
+
 def test_psnr_of_a_tenth_off_is_twenty_decibel_for_each_picture_alone():
     truth = pictures(0) * 0.5
     result = truth + torch.tensor([0.1, 0.01])[:, None, None, None]

@@ -83,8 +83,9 @@ def first_batches(root: Path, count: int, deformation: Deformation = AS_IS, star
 
 def assert_same(some: dict, other: dict) -> None:
     assert some.keys() == other.keys() == {"color", "sketch", "reference", "seed"}
-    for key, value in some.items():
-        assert torch.equal(value, other[key]), key
+    assert some["seed"] == other["seed"]
+    for key in ("color", "sketch", "reference"):
+        assert torch.equal(some[key], other[key]), key
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,20 @@ def test_a_picture_is_enlarged_by_a_quarter_at_most_where_a_smaller_size_is_to_b
     assert members == {(256, 256): [0, 1], (512, 512): [0]}
 
 
+# What is held out
+
+
+def test_names_decide_which_pictures_are_held_out_whatever_others_there_are(mixed, tmp_path):
+    few = PictureFolder(mixed)
+    train, held_out = few.split(0.5)
+    assert sorted([*train.names, *held_out.names]) == few.names and train.digest != few.digest
+    assert [few.sizes[few.names.index(name)] for name in held_out.names] == held_out.sizes
+    more = PictureFolder(make_folder(tmp_path, [(64, 64)] * 200))
+    _, others = more.split(0.5)
+    assert set(held_out.names) <= set(others.names) and 70 < len(others) < 130
+    assert more.split(0) == (more, None) and few.split(1e-9) == (few, None)
+
+
 # Order
 
 
@@ -200,7 +215,8 @@ def test_processes_and_accumulated_parts_share_one_batch(mixed, split, start):
         for process in range(processes)
     ]
     parts = [share[part] for part in range(accumulation) for share in shares]
-    assert_same(whole, {key: torch.cat([part[key] for part in parts]) for key in whole})
+    seeds = [seed for part in parts for seed in part.pop("seed")]
+    assert_same(whole, {key: torch.cat([part[key] for part in parts]) for key in parts[0]} | {"seed": seeds})
 
 
 def test_a_batch_that_cannot_be_shared_out_evenly_is_an_error(mixed):
@@ -386,7 +402,7 @@ def test_a_picture_that_breaks_off_is_replaced_named_once_and_nothing_else_chang
     p1, p2 = (np.asarray(drawing(64, 64, i)) for i in (1, 2))
     replaced = 0
     for before, after in zip(whole, broken, strict=True):
-        assert torch.equal(before["seed"], after["seed"]) and before["color"].shape == after["color"].shape
+        assert before["seed"] == after["seed"] and before["color"].shape == after["color"].shape
         for old, new in zip(before["color"], after["color"], strict=True):
             upright = [x.movedim(0, -1).add(1).mul(127.5).round().byte().numpy() for x in (old, old.flip(-1))]
             if old.shape == (3, 64, 64) and any(np.array_equal(x, p1) for x in upright):
