@@ -7,11 +7,11 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-BLOCKS = (ResBlock, SpatialTransformer)
+CHECKPOINTED = (ResBlock, SpatialTransformer)
 
 
 def checkpoint_blocks(unet: nn.Module) -> None:
     """Has each residual block and each transformer forget what it computed, and compute it again for its gradient."""
     for module in unet.modules():
-        if isinstance(module, BLOCKS):
+        if isinstance(module, CHECKPOINTED):
             module.forward = partial(checkpoint, module.forward, use_reentrant=False)

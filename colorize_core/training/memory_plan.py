@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ..checkpoint.config import Config
-from ..host.gradient_checkpointing import BLOCKS
+from ..host.gradient_checkpointing import CHECKPOINTED
 from ..host.trainable import Colorizer, empty_unet
 from ..sketch import LATENT_DOWNSCALE
 from .experiment import Experiment
@@ -104,7 +104,7 @@ def current_block(unet: nn.Module) -> Iterator[_Blocks]:
         current.inputs[id(module)] = arguments[0].untyped_storage().nbytes()
 
     for module in unet.modules():
-        if isinstance(module, BLOCKS):
+        if isinstance(module, CHECKPOINTED):
             hooks.append(module.register_forward_pre_hook(enter))
             hooks.append(module.register_forward_hook(lambda *_: current.pop() and None))
     try:

@@ -22,7 +22,7 @@ from .pictures import UnreadablePicture
 from .strategies import Strategy, colorizer_loss, draw
 
 AS_IT_IS = Deformation(warp=0, flip=0, rotation=0, crop=1)
-ROWS = 4  # pictures at once
+ROWS_AT_ONCE = 4  # pictures at once
 LOSS_DRAWS = 4  # timesteps and noises of each picture, always the same
 
 
@@ -87,7 +87,7 @@ def color_samples(model, encoders: Encoders, samples: Samples) -> Colored:
 
 def _color(model, encoders: Encoders, sketch: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     results = []
-    for lines, pictures in zip(sketch.split(ROWS), reference.split(ROWS), strict=True):
+    for lines, pictures in zip(sketch.split(ROWS_AT_ONCE), reference.split(ROWS_AT_ONCE), strict=True):
         tokens = encode_reference(encoders.clip_vision, pictures.add(1).div(2).movedim(1, -1))
         side = lines.shape[-1] // LATENT_DOWNSCALE
         empty = {"samples": torch.zeros(len(lines), 4, side, side)}
@@ -135,7 +135,7 @@ def _loss(
 ) -> float:
     device, total = accelerator.device, 0.0
     alphas = cumulative_alphas().to(device)
-    for rows in torch.arange(len(samples)).split(ROWS):
+    for rows in torch.arange(len(samples)).split(ROWS_AT_ONCE):
         part = {"color": samples.color[rows].to(device), "reference": reference[rows].to(device)}
         latent, tokens = encoders.encode(part)
         sketch = samples.sketch[rows].to(device)
