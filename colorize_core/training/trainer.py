@@ -77,11 +77,12 @@ def train(
                 both = torch.stack([loss, loss.new_tensor(stop.is_set())])
                 loss, stopping = accelerator.reduce(both, "mean").tolist()
                 rate, norm = update_weights(accelerator, stepper, trained, settings, progress, loss)
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                 numbers = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
                 log_step(accelerator, folder, step, numbers, rows / (time.perf_counter() - begin))
-                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-                due = progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping
-                if due and saves:
+                if saves and (
+                    progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping
+                ):
                     save(accelerator, model, trained, progress, values, settings, folder, on_save)
                 if stopping:
                     raise SystemExit(f"{folder.name}: stopped and saved at step {progress.steps}.")
