@@ -20,7 +20,7 @@ from .parts import WeightSettings
 from .settings import RelativePath, TrainingSettings, ValidationSettings
 from .strategies import Strategy
 
-UNET_LEVELS = 4  # of a v1 model
+V1_LEVELS = 4  # of a v1 model
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Shape:
     num_head_channels: int | None = None
 
     def __post_init__(self):
-        if len(self.channel_mult) != UNET_LEVELS or min(self.channel_mult) < 1:
-            raise ValueError(f"channel_mult: is {list(self.channel_mult)}; allowed are {UNET_LEVELS} numbers of 1 or more.")
+        if len(self.channel_mult) != V1_LEVELS or min(self.channel_mult) < 1:
+            given = list(self.channel_mult)
+            raise ValueError(f"channel_mult: is {given}; allowed are {V1_LEVELS} numbers of 1 or more.")
         for name in ("model_channels", "context_dim", "num_head_channels"):
             value = getattr(self, name)
             if value is not None and value < 1:
