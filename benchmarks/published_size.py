@@ -1,9 +1,10 @@
-"""Files of the published sizes: `python -m benchmarks.published_size FOLDER [v1] [v1.5] [v2]` in the root.
+"""Files of the published sizes: `python -m benchmarks.published_size FOLDER [v1] [v1.5] [v2] [SIDE]` in the root.
 
 For each version a checkpoint of random weights is written into FOLDER (once), loaded by the pack's node and by
-ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768) pixels with a conditional and an
-unconditional row: without a figure, and with figure and background kept apart. Memory is the largest that the process
-ever had. The sizes are those of the published files, whose VAE must then be in half precision.
+ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768) pixels, or those of SIDE, with a
+conditional and an unconditional row: without a figure, and with figure and background kept apart. On a CPU times are
+those of all cores together, and memory is the largest that the process ever had. The sizes are those of the published
+files, whose VAE must then be in half precision.
 """
 
 import resource
@@ -52,7 +53,7 @@ VAE = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
-TURNS = 3
+TURNS = 3 if args.cpu else 10
 TOKENS = 256
 STEPS = {"plain": {}, "figure": {"background_enhance": True}}
 STYLE = {"style_enhance": True}
@@ -80,9 +81,12 @@ def write(path: Path, config) -> None:
 
 
 def seconds(run) -> float:
-    start = time.perf_counter()
+    clock = time.process_time if args.cpu else time.perf_counter  # of all cores together, whatever else they do
+    start = clock()
     run()
-    return time.perf_counter() - start
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return clock() - start
 
 
 def time_loading(path: Path) -> None:
@@ -121,30 +125,37 @@ def conditions(model, side: int, options: dict) -> tuple[dict, torch.Tensor]:
 
 
 @torch.inference_mode()
-def time_steps(path: Path, version: str) -> None:
+def time_steps(path: Path, version: str, side: int | None) -> None:
     model, _ = load_checkpoint(str(path))
-    side = model.model.config.version.side
+    side = side or model.model.config.version.side
     comfy.model_management.load_models_gpu([model])
     cases = STEPS | ({"style": STYLE, "figure and style": STEPS["figure"] | STYLE} if version == "v2" else {})
+    steps, times = {}, {name: [] for name in cases}
     for name, options in cases.items():
-        start = time.perf_counter()
-        keywords, latent = conditions(model, side, options)
-        made = time.perf_counter() - start
-        sigma = torch.full((2,), 5.0, device=latent.device)
-        step = partial(model.model.apply_model, latent, sigma, **keywords)
-        taken = [seconds(step) for _ in range(1 + TURNS)]
-        print(f"  {name}: once a run {made:.2f} s, a step {statistics.median(taken[1:]):.2f} s")
+        made = []
+        taken = seconds(lambda: made.append(conditions(model, side, options)))  # noqa: B023 (run at once)
+        ((keywords, latent),) = made
+        print(f"  {name}: made once for a run in {taken:.2f} s", flush=True)
+        steps[name] = partial(model.model.apply_model, latent, torch.full((2,), 5.0, device=latent.device), **keywords)
+    for _ in range(TURNS):  # in turns, so that whatever else the machine does disturbs all alike
+        for name, step in steps.items():
+            times[name].append(seconds(step))
+    plain = statistics.median(times["plain"])
+    for name, taken in times.items():
+        median = statistics.median(taken)
+        print(f"  {name}: a step of {side} pixels {median:.2f} s, {median / plain:.2f} times a plain one")
 
 
 def main():
-    folder, *names = sys.argv[1:]
-    for version in names or CONFIGS:
+    folder, *words = sys.argv[1:]
+    side = next((int(word) for word in words if word.isdigit()), None)
+    for version in [word for word in words if word in CONFIGS] or CONFIGS:
         path = Path(folder) / f"{version}-published-size.safetensors"
         if not path.exists():
             write(path, CONFIGS[version])
         print(f"{version}: {path.stat().st_size / 1e9:.2f} GB")
         time_loading(path)
-        time_steps(path, version)
+        time_steps(path, version, side)
         print(f"  largest memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 

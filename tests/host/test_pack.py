@@ -75,7 +75,7 @@ def test_comfyui_reads_the_packs_metadata(pack):
     assert config.tool_comfy.display_name == "ColorizeDiffusion"
     assert config.project.supported_comfyui_version == ">=0.30.0"
     assert len(config.project.supported_accelerators) == 3
-    assert len(config.tool_comfy.models) == 3
+    assert len(config.tool_comfy.models) == 5
 
 
 def test_requirements_are_what_the_metadata_says(pack):

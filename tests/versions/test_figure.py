@@ -245,3 +245,52 @@ def test_loras_of_sd_2_1_change_the_picture(model, tokens, colorize, differ, lay
     lora = {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
     patched = comfy.sd.load_lora_for_models(model, None, lora, 0.5, 0)[0]
     assert differ(colorize(patched, tokens), colorize(model, tokens))
+
+
+@pytest.fixture
+def control_net(model):
+    """A ControlNet of the model's shape, with random weights."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    config = {key: value for key, value in model.model.model_config.unet_config.items() if key != "out_channels"}
+    config |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init}
+    network = comfy.cldm.cldm.ControlNet(**config)
+    for i, parameter in enumerate(network.parameters()):
+        parameter.data = rand(*parameter.shape, seed=i) * 0.02
+    return comfy.controlnet.ControlNet(network, load_device=torch.device("cpu"))
+
+
+def test_a_control_net_adds_to_it(model, tokens, node, core_node, sketch, control_net, differ):
+    positive, no_reference, _ = node("Conditioning").execute(tokens, sketch()).result
+    image = rand(1, 8 * SIZE, 8 * SIZE, 3).clamp(0, 1)
+    controls = {"control_net": control_net, "image": image, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}
+    controlled = core_node("ControlNetApplyAdvanced")(positive=positive, negative=no_reference, **controls)
+    inputs = {"seed": 1, "steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal"}
+    latent = {"samples": torch.zeros(1, 4, SIZE, SIZE)}
+
+    def sample(positive, negative):
+        conditions = {"positive": positive, "negative": negative, "latent_image": latent}
+        return core_node("KSampler")(model=model, **conditions, **inputs)[0]["samples"]
+
+    out = sample(*controlled[:2])
+    assert out.isfinite().all() and differ(out, sample(positive, no_reference))
+
+
+def test_its_numbers_may_change_after_compiling(model, version, figured, sketch, node, assert_golden):
+    """Compiled as the stock node does it, which never looks at transformer_options again."""
+    from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
+
+    unet = model.model.diffusion_model
+    compiled = torch.compile(unet, backend="eager", options={"guard_filter_fn": skip_torch_compile_dict})
+    latent, outputs = rand(1, 4, SIZE, SIZE), []
+    for merging in (0.0, 0.5):
+        tokens = figured(**FIGURES[version] | {"merging": merging})
+        ((local, values),) = node("Conditioning").execute(tokens, sketch()).result[0]
+        conds = model.model.extra_conds(noise=latent, device=latent.device, cross_attn=local, **values)
+        keywords = {name: cond.cond for name, cond in conds.items() if name != "reference_interval"}
+        inputs = latent, torch.tensor([500.0]), keywords.pop("c_crossattn")
+        outputs.append(compiled(*inputs, **keywords, transformer_options={}))
+        assert_golden(outputs[-1], unet(*inputs, **keywords, transformer_options={}))
+    assert not torch.allclose(*outputs, atol=1e-3)
