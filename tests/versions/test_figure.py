@@ -286,7 +286,7 @@ def test_its_numbers_may_change_after_compiling(model, version, figured, sketch,
     compiled = torch.compile(unet, backend="eager", options={"guard_filter_fn": skip_torch_compile_dict})
     latent, outputs = rand(1, 4, SIZE, SIZE), []
     for merging in (0.0, 0.5):
-        tokens = figured(**FIGURES[version] | {"merging": merging})
+        tokens = figured(version, SIZE, **FIGURES[version] | {"merging": merging})
         ((local, values),) = node("Conditioning").execute(tokens, sketch()).result[0]
         conds = model.model.extra_conds(noise=latent, device=latent.device, cross_attn=local, **values)
         keywords = {name: cond.cond for name, cond in conds.items() if name != "reference_interval"}
