@@ -18,7 +18,7 @@ ENCODED = FIGURE_PREFIX + "reference"  # the reference's own tokens [B,N,D], eve
 
 # Keywords of a run.
 BACKGROUND = TOKENS_PREFIX + "background"  # [B,M,D]
-MASK = "figure_mask"  # [B,1,h,w]
+FIGURE_MASK = "figure_mask"  # [B,1,h,w]
 NUMBERS = "figure_numbers"  # [B,4]: threshold, merging, strengths of foreground and background
 LORAS = "figure_loras"
 
@@ -69,7 +69,7 @@ def conds(model, cond: dict) -> dict:
     return {
         CONTEXT: comfy.conds.CONDCrossAttn(split.foreground * present),
         BACKGROUND: comfy.conds.CONDCrossAttn(split.background * present),
-        MASK: comfy.conds.CONDNoiseShape(mask.to(device)),
+        FIGURE_MASK: comfy.conds.CONDNoiseShape(mask.to(device)),
         NUMBERS: comfy.conds.CONDRegular(torch.tensor([numbers], device=device)),
         LORAS: comfy.conds.CONDConstant(split.loras),
     }
@@ -77,7 +77,7 @@ def conds(model, cond: dict) -> dict:
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
     own = unet_pass.keywords
-    mask, background, loras, numbers = (own.pop(key, None) for key in (MASK, BACKGROUND, LORAS, NUMBERS))
+    mask, background, loras, numbers = (own.pop(key, None) for key in (FIGURE_MASK, BACKGROUND, LORAS, NUMBERS))
     if mask is None:
         return options
     stop = own["context"].shape[1]
