@@ -117,7 +117,8 @@ class ClipConfig:
         return next((f"{key} is one too many" for key in surplus), None)
 
 
-# OpenCLIP's ViT-H-14, the CLIP of the published models: known here, so that its file is read without open_clip.
+# OpenCLIP's ViT-H-14 and ViT-bigG-14, the CLIPs of the published models (the latter of XL): known here, so that their
+# files are read without open_clip.
 VIT_H = ClipConfig(
     embed_dim=1024,
     vision=Tower(width=1280, layers=32, heads=16, mlp_width=5120),
@@ -126,7 +127,15 @@ VIT_H = ClipConfig(
     image_size=224,
     activation="gelu",
 )
-OTHERS_OF_ITS_SHAPE = ("metaclipfullcc", "dfn5b")  # training sets of open_clip's table whose activation is another
+VIT_BIG_G = ClipConfig(
+    embed_dim=1280,
+    vision=Tower(width=1664, layers=48, heads=16, mlp_width=8192),
+    text=Tower(width=1280, layers=32, heads=20, mlp_width=5120),
+    patch_size=14,
+    image_size=224,
+    activation="gelu",
+)
+OTHERS_OF_THEIR_SHAPE = ("metaclipfullcc", "dfn5b")  # training sets of open_clip's table whose activation is another
 
 
 def has_vision(state_dict: dict) -> bool:
@@ -147,8 +156,10 @@ def detect_clip(state_dict: dict, metadata: dict[str, str] | None, file_name: st
         return _from_metadata(state_dict, metadata[MODEL_CFG_KEY], file_name)
 
     name = _letters(file_name)
-    if not any(tag in name for tag in OTHERS_OF_ITS_SHAPE) and VIT_H.misfit(state_dict) is None:
-        return VIT_H
+    if not any(tag in name for tag in OTHERS_OF_THEIR_SHAPE):
+        for published in (VIT_H, VIT_BIG_G):
+            if published.misfit(state_dict) is None:
+                return published
     fitting = [(config, tag) for config, tag in open_clip_table() if config.misfit(state_dict) is None]
     if not fitting:
         raise ValueError(

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from colorize_core.clip_config import MODEL_CFG_KEY, VIT_H, ClipConfig, detect_clip, open_clip_table
+from colorize_core.clip_config import MODEL_CFG_KEY, VIT_BIG_G, VIT_H, ClipConfig, detect_clip, open_clip_table
 
 TINY = {
     "embed_dim": 48,
@@ -47,17 +47,19 @@ def test_a_training_set_in_the_file_name_tells_networks_of_the_same_shapes_apart
     assert detect_clip(state_dict(vit_h), {}, "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors").activation == "gelu"
 
 
-def test_the_published_vit_h_is_read_without_open_clip(monkeypatch):
+@pytest.mark.parametrize("published", [VIT_H, VIT_BIG_G], ids=["ViT-H", "ViT-bigG"])
+def test_the_published_clips_are_read_without_open_clip(published, monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)  # importing it fails
-    assert detect_clip(state_dict(VIT_H), {}, "open_clip_model.safetensors") == VIT_H
-    assert detect_clip(state_dict(VIT_H, "text_model", "text_projection"), None, "text.safetensors") == VIT_H
+    assert detect_clip(state_dict(published), {}, "open_clip_model.safetensors") == published
+    assert detect_clip(state_dict(published, "text_model", "text_projection"), None, "text.safetensors") == published
 
 
-def test_networks_of_vit_hs_shape_are_those_of_the_table(table):
-    of_its_shape = [(config, tag) for config, tag in table if config.misfit(state_dict(VIT_H)) is None]
+@pytest.mark.parametrize("published", [VIT_H, VIT_BIG_G], ids=["ViT-H", "ViT-bigG"])
+def test_networks_of_the_published_clips_shape_are_those_of_the_table(published, table):
+    of_its_shape = [(config, tag) for config, tag in table if config.misfit(state_dict(published)) is None]
     assert len(of_its_shape) > 2
     for config, tag in of_its_shape:
-        assert detect_clip(state_dict(VIT_H), {}, f"ViT-H-14-{tag}.safetensors") == config, tag
+        assert detect_clip(state_dict(published), {}, f"clip-{tag}.safetensors") == config, tag
 
 
 def test_vit_l_is_openais_unless_its_name_says_otherwise(table):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from figures import FILES, OPTIONS, StandInVAE, canvas_mask, image_of, mask_of
 from safetensors.torch import load_file, save_file
-from small import rand
+from small import rand, raw_eps
 from weights import tensor_for
 
 
@@ -165,20 +165,11 @@ def conditionings(pack, node):
 @pytest.fixture
 def predict(host, core_node):
     """`predict(model, conditioning, golden)`: what the model, loaded as an eps one, gives for the golden's `x`."""
-    import comfy.samplers
 
     def run(model, conditioning, golden):
         sigmas = model.get_model_object("model_sampling").sigma(golden["t"])
-        level = sigmas[:, None, None, None]
-        noisy = golden["x"] * (1 + level**2) ** 0.5
-
-        def one_pass(inner, noise, steps, extra_args, callback, disable):
-            return (noisy - inner(noisy, sigmas, **extra_args)) / level
-
         guider = core_node("BasicGuider")(model=model, conditioning=conditioning)[0]
-        latent = torch.zeros_like(noisy)
-        out = guider.sample(latent, latent, comfy.samplers.KSAMPLER(one_pass), sigmas)
-        return guider.model_patcher.model.process_latent_in(out)
+        return raw_eps(guider, golden["x"], sigmas)
 
     return run
 

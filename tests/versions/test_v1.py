@@ -6,6 +6,7 @@ import pytest
 import torch
 from golden_v1 import GoldenV1, read_golden_v1
 from safetensors.torch import save_file
+from small import GivenVAE, raw_eps
 
 from colorize_core.manipulation import checked_thresholds, position_weights, positions
 from colorize_core.networks.sketch_encoder import SketchEncoder
@@ -16,13 +17,6 @@ from colorize_core.versions.v1 import VERSION
 
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 SAMPLERS = {"euler": "euler", "dpmpp2m": "dpmpp_2m"}  # the host's names of those in the golden's
-
-
-@pytest.fixture(autouse=True)
-def _inference_mode():
-    """As ComfyUI runs its nodes."""
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -110,20 +104,11 @@ def condition(pack, node, v1):
 @pytest.fixture
 def predict(host, v1):
     """`predict(guider, sigmas)`: what the guided model predicts for the golden's `x` there, as a raw eps."""
-    import comfy.samplers
 
     def run(guider, sigmas=None):
         if sigmas is None:
             sigmas = guider.model_patcher.get_model_object("model_sampling").sigma(v1["t"])
-        rows = sigmas[:, None, None, None]
-        noisy = v1["x"] * (1 + rows**2) ** 0.5
-
-        def one_pass(model, noise, steps, extra_args, callback, disable):
-            return (noisy - model(noisy, sigmas, **extra_args)) / rows
-
-        latent = torch.zeros_like(noisy)
-        out = guider.sample(latent, latent, comfy.samplers.KSAMPLER(one_pass), sigmas, seed=5)
-        return guider.model_patcher.model.process_latent_in(out)
+        return raw_eps(guider, v1["x"], sigmas, seed=5)
 
     return run
 
@@ -188,16 +173,6 @@ def test_whole_runs(load, node, condition, v1, named, assert_golden, prediction)
 class _Wrapped:
     def __init__(self, model):
         self.inner_model = model
-
-
-class GivenVAE:
-    """Encodes every picture into the latent that it was given."""
-
-    def __init__(self, latent):
-        self.latent = latent
-
-    def encode(self, pixels):
-        return self.latent
 
 
 @pytest.mark.parametrize("rows", ["one conditioning", "two conditionings"])
