@@ -13,12 +13,12 @@ IMAGE = io.Image.Input(
     "image",
     tooltip="The colored picture, as VAE Decode gives it or upscaled. Prepare Sketch's margins are cut off.",
 )
-SKETCH = io.Image.Input(
+SKETCH_INPUT = io.Image.Input(
     "sketch",
     tooltip="The drawing at its own size, as it was given to Prepare Sketch: dark lines on light paper. For light "
     "lines on dark paper put Invert Image between.",
 )
-MASK = io.Mask.Input(
+DRAWING_MASK_INPUT = io.Mask.Input(
     "mask",
     optional=True,
     tooltip="What it covers of the drawing counts as paper. Connect Load Image's mask for a drawing on a transparent "
@@ -38,8 +38,8 @@ class LineLayer(io.ComfyNode):
             is_experimental=True,
             inputs=[
                 IMAGE,
-                SKETCH,
-                MASK,
+                SKETCH_INPUT,
+                DRAWING_MASK_INPUT,
                 io.String.Input(
                     "line_color",
                     default="",
@@ -80,8 +80,8 @@ class FlatColors(io.ComfyNode):
             is_experimental=True,
             inputs=[
                 IMAGE,
-                SKETCH,
-                MASK,
+                SKETCH_INPUT,
+                DRAWING_MASK_INPUT,
                 io.Int.Input(
                     "gap",
                     default=-1,
@@ -185,7 +185,7 @@ class SaveLayers(io.ComfyNode):
                     default="psd",
                     tooltip="psd for Photoshop, Clip Studio and most others; ora for Krita, GIMP and MyPaint.",
                 ),
-                SKETCH,
+                SKETCH_INPUT,
                 io.Image.Input("color", tooltip="The color layer: Line Layer's color, or any colored picture."),
                 io.Boolean.Input(
                     "split_flats",
@@ -200,7 +200,7 @@ class SaveLayers(io.ComfyNode):
                     "the drawing itself, multiplied.",
                 ),
                 io.Image.Input("reference", optional=True, tooltip="The reference picture, as a hidden layer."),
-                MASK,
+                DRAWING_MASK_INPUT,
             ],
         )
 

@@ -9,7 +9,7 @@ import torch
 from .feature import Feature, UNetPass
 from .reference import in_use
 
-KEYWORD = "dropped_rows"
+DROPPED_ROWS = "dropped_rows"
 ROWS = "colorize_rows"  # key of transformer_options within a pass: its Rows
 
 
@@ -52,12 +52,12 @@ class Rows:
 
 
 def conds(model, cond: dict) -> dict:
-    return {KEYWORD: CONDRows(tuple((~in_use(cond["cross_attn"])).tolist()))}
+    return {DROPPED_ROWS: CONDRows(tuple((~in_use(cond["cross_attn"])).tolist()))}
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
     """Left as it is where another pack changes the cross-attentions: its tokens may be there for dropped rows too."""
-    flags = unet_pass.keywords.pop(KEYWORD, ())
+    flags = unet_pass.keywords.pop(DROPPED_ROWS, ())
     if not any(flags) or options.get("patches", {}).get("attn2_patch"):
         return options
     groups = itertools.groupby(enumerate(flags), key=lambda row: row[1])

@@ -56,9 +56,8 @@ def train(
     """
     model = model.to(accelerator.device).train()
     weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    optimizer = build_optimizer(
-        settings.optimizer, list(weights.values()), settings.learning_rate, settings.betas, settings.weight_decay
-    )
+    adam = settings.learning_rate, settings.betas, settings.weight_decay
+    optimizer = build_optimizer(settings.optimizer, list(weights.values()), *adam)
     average = MovingAverage(weights, settings.ema, settings.ema_on_cpu) if settings.ema else None
     trained = Trained(weights, optimizer, average, accelerator.scaler)
     values = json.loads(json.dumps(asdict(settings) | dict(fixed or {})))
@@ -73,16 +72,13 @@ def train(
             for step in bar:
                 begin = time.perf_counter()
                 loss, rows = accumulate_gradients(accelerator, shared, parts, loss_of, settings, step)
-                # Beside the loss all processes share whether one of them is to stop.
-                both = torch.stack([loss, loss.new_tensor(stop.is_set())])
-                loss, stopping = accelerator.reduce(both, "mean").tolist()
+                loss, stopping = share(accelerator, loss, stop.is_set())
                 rate, norm = update_weights(accelerator, stepper, trained, settings, progress, loss)
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
                 numbers = {"loss": loss, "learning_rate": rate, "gradient_norm": norm}
                 log_step(accelerator, folder, step, numbers, rows / (time.perf_counter() - begin))
-                if saves and (
-                    progress.steps % settings.save_every == 0 or progress.steps == settings.steps or stopping
-                ):
+                due = stopping or progress.steps == settings.steps or progress.steps % settings.save_every == 0
+                if saves and due:
                     save(accelerator, model, trained, progress, values, settings, folder, on_save)
                 if stopping:
                     raise SystemExit(f"{folder.name}: stopped and saved at step {progress.steps}.")
@@ -92,6 +88,13 @@ def train(
     if average:
         average.settle()
     return model.eval()
+
+
+def share(accelerator: Accelerator, loss: torch.Tensor, stop: bool) -> tuple[float, bool]:
+    """The mean loss of all processes, and whether one of them is to stop."""
+    both = torch.stack([loss, loss.new_tensor(stop)])
+    mean, stopping = accelerator.reduce(both, "mean").tolist()
+    return mean, stopping > 0
 
 
 def accumulate_gradients(
