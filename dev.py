@@ -56,7 +56,7 @@ TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 PACK_NAME = "colorize-diffusion"
 DEMO_TEMPLATES = "colorize-demo"  # the category of the demo's templates
 FIRST_TEMPLATE = "Colorize-lineart-anime-manga"
-DEMO_PICTURES = ("sketch.png", "reference.png", "two-characters.png", "right-character.png", "right-reference.png")
+DEMO_PICTURES = [path.name for path in (ROOT / "demo").glob("*.png")]
 
 
 class Problem(Exception):

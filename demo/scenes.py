@@ -13,7 +13,7 @@ from PIL import Image
 from .art import svg
 
 VIEW = 512  # units and pixels of a scene's side
-WIDE = 768  # the width of a scene of two characters
+WIDE = 1024  # the width of a scene of two characters
 INK = "#2b2430"
 LINE_WIDTH = 4.5
 SHADOW = 0.86  # how light a shadow is
@@ -23,8 +23,8 @@ PALETTE = {
     "eyes": (30, 160, 70), "shirt": (50, 90, 210),
 }  # fmt: skip
 RIGHT_PALETTE = {
-    "background": (255, 214, 228), "prop": (250, 120, 160), "hair": (122, 74, 40), "skin": (224, 172, 124),
-    "eyes": (110, 60, 20), "shirt": (50, 150, 70),
+    "background": (150, 206, 250), "prop": (255, 255, 255), "hair": (122, 74, 40), "skin": (224, 172, 124),
+    "eyes": (110, 60, 20), "shirt": (214, 40, 44),
 }  # fmt: skip
 SHADED_ROLES = {"hair shade": "hair", "skin shade": "skin", "shirt shade": "shirt"}
 
@@ -98,8 +98,8 @@ def face(x: float, y: float, size: float, turn: float, smile: bool) -> list[Shap
     """Eyes, brows, nose and mouth around (x, y); `turn` moves them sideways."""
     x += turn
     shapes = [
-        Shape("blush", oval(x - 62 * size, y + 44 * size, 16 * size, 8 * size), outline=False),
-        Shape("blush", oval(x + 62 * size, y + 44 * size, 16 * size, 8 * size), outline=False),
+        Shape("blush", oval(x - 52 * size, y + 46 * size, 15 * size, 8 * size), outline=False),
+        Shape("blush", oval(x + 52 * size, y + 46 * size, 15 * size, 8 * size), outline=False),
     ]
     for side in (-1, 1):
         shapes += eye(x + side * 45 * size, y, size, side)
@@ -265,15 +265,23 @@ def drawn_svg(text: str, width: int = VIEW) -> Image.Image:
 def example_pictures() -> dict[str, Image.Image]:
     """By file name, all pictures that come with the model."""
     drawing, reference = [*hills(), *long_hair()], [*sun_and_peaks(), *twintails()]
-    left = moved_shapes(long_hair(), (0.86, 0.86), -144, VIEW)
-    right = moved_shapes(twintails(), (0.86, 0.86), 2356, VIEW)
+    right = beside(twintails())
+    hill, *clouds = hills()
+    wide_hill = moved_shapes([hill], (2, 1), 0, 0)
     return {
         "sketch.png": drawn_svg(line_svg(drawing)).convert("L"),
+        "sketch-figure.png": drawn_svg(mask_svg(long_hair())).convert("L"),
         "reference.png": drawn_svg(color_svg(reference, PALETTE)),
-        "two-characters.png": drawn_svg(line_svg([*right, *left]), WIDE).convert("L"),
+        "reference-figure.png": drawn_svg(mask_svg(twintails())).convert("L"),
+        "two-characters.png": drawn_svg(line_svg([*wide_hill, *clouds, *long_hair(), *right]), WIDE).convert("L"),
         "right-character.png": drawn_svg(mask_svg(right), WIDE).convert("L"),
         "right-reference.png": drawn_svg(color_svg(drawing, RIGHT_PALETTE)),
     }
+
+
+def beside(shapes: list[Shape]) -> list[Shape]:
+    """The shapes in the right half of a wide scene."""
+    return [replace(shape, path=moved_path(shape.path, (1, 1), (VIEW, 0))) for shape in shapes]
 
 
 def write_examples(folder: Path) -> None:
