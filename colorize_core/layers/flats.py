@@ -55,15 +55,13 @@ def flat_colors(
     """
     page = open_page(picture, ink.numpy())
     gap = GAP_WIDTHS * page.line_width if gap < 0 else gap / page.cell
-    colors = page.color
-    if palette is not None:
-        colors = palette.numpy()[nearest_color(colors, palette.numpy())]
-    labels = _areas(page, colors, gap, LEAST_CORE * DETAIL_RANGE ** (1 - 2 * detail))
+    labels = _areas(page, gap, LEAST_CORE * DETAIL_RANGE ** (1 - 2 * detail))
     if palette is None:
-        labels, chosen = _own_colors(page, labels, colors)
+        labels, chosen = _own_colors(page, labels)
     else:
         chosen = palette.numpy()
-        labels = nearest_color(_medians(labels, colors, _sureness(page)), chosen)[labels] * (labels > 0) + (labels > 0)
+        nearest = nearest_color(_medians(labels, page.color, _sureness(page)), chosen)
+        labels = np.where(labels > 0, nearest[labels] + 1, 0)
     labels = _without_specks(labels)
     numbers = _at_the_lines(page, labels, *ink.shape) - 1
     return torch.from_numpy(numbers), torch.from_numpy(chosen)
@@ -74,9 +72,9 @@ def _sureness(page: Page) -> np.ndarray:
     return np.clip((page.depth - 2) / page.blur, 0, 1) ** 2 + 1e-3
 
 
-def _areas(page: Page, colors: np.ndarray, gap: float, least: float) -> np.ndarray:
+def _areas(page: Page, gap: float, least: float) -> np.ndarray:
     """Areas [h,w] numbered from 1 (0 under lines): of paper by color, and each area filled with ink."""
-    seen = lab(colors)
+    seen = lab(page.color)
     labels = pieces(page, seen, gap)
     core = np.bincount(labels.ravel(), _sureness(page).ravel(), labels.max() + 1)
     labels = merged(core, *borders(page, labels, seen, gap), CONTRAST, least)[labels]
@@ -96,13 +94,13 @@ def _medians(labels: np.ndarray, colors: np.ndarray, weight: np.ndarray) -> np.n
     return medians
 
 
-def _own_colors(page: Page, labels: np.ndarray, colors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _own_colors(page: Page, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Colors numbered from 1 instead of areas [h,w], and the colors [K,3]: areas that look alike share one.
 
     The largest areas give the colors; a smaller one takes the nearest, if it is near for how little is known of it.
     """
     sureness = _sureness(page)
-    medians, core = _medians(labels, colors, sureness), np.bincount(labels.ravel(), sureness.ravel())
+    medians, core = _medians(labels, page.color, sureness), np.bincount(labels.ravel(), sureness.ravel())
     seen = lab(medians)
     leaders, centers, sizes = [], np.zeros_like(seen), np.zeros(len(seen))
     leader_of = np.zeros(len(seen), np.int64)
@@ -120,7 +118,7 @@ def _own_colors(page: Page, labels: np.ndarray, colors: np.ndarray) -> tuple[np.
         sizes[number] = total
         leader_of[area] = number + 1
     labels = leader_of[labels]
-    return labels, in_255ths(_medians(labels, colors, sureness)[1:])
+    return labels, in_255ths(_medians(labels, page.color, sureness)[1:])
 
 
 def _without_specks(labels: np.ndarray) -> np.ndarray:
