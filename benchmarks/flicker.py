@@ -63,9 +63,7 @@ def jobs_of(prompt: Prompt, folder: Path, out: Path, *, shot: bool) -> list[Job]
 
 def main() -> None:
     together = json.loads((ROOT / "demo" / "shot.json").read_text())
-    alone = json.loads((ROOT / "demo" / "prompt.json").read_text())
-    alone["11"]["inputs"]["images"] = together["11"]["inputs"]["images"]
-    alone = {key: alone[key] for key in together if key in alone}
+    alone = with_values(together, {("8", "latent"): ["5", 1], ("8", "denoise"): 1})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         install_demo(folder)
