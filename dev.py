@@ -56,7 +56,6 @@ TORCH = ["torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0"]
 PACK_NAME = "colorize-diffusion"
 DEMO_TEMPLATES = "colorize-demo"  # the category of the demo's templates
 FIRST_TEMPLATE = "Colorize-lineart-anime-manga"
-DEMO_PICTURES = [path.name for path in (ROOT / "demo").glob("*.png")]
 
 
 class Problem(Exception):
@@ -207,7 +206,7 @@ def install_demo(base: Path) -> None:
     folders = {
         "colorize-demo.safetensors": "models/checkpoints",
         "clip-demo.safetensors": "models/clip_vision",
-        **dict.fromkeys(DEMO_PICTURES, "input"),
+        **{picture.name: "input" for picture in (ROOT / "demo").glob("*.png")},
     }
     for name, folder in folders.items():
         (base / folder).mkdir(parents=True, exist_ok=True)

@@ -276,12 +276,28 @@ def example_pictures() -> dict[str, Image.Image]:
         "two-characters.png": drawn_svg(line_svg([*wide_hill, *clouds, *long_hair(), *right]), WIDE).convert("L"),
         "right-character.png": drawn_svg(mask_svg(right), WIDE).convert("L"),
         "right-reference.png": drawn_svg(color_svg(drawing, RIGHT_PALETTE)),
+        "second-sketch.png": drawn_svg(line_svg(reference)).convert("L"),
+        "colored.png": painted_out(drawn_svg(color_svg(drawing, RIGHT_PALETTE)), drawing, "hair"),
     }
 
 
 def beside(shapes: list[Shape]) -> list[Shape]:
     """The shapes in the right half of a wide scene."""
     return [replace(shape, path=moved_path(shape.path, (1, 1), (VIEW, 0))) for shape in shapes]
+
+
+def painted_out(picture: Image.Image, shapes: list[Shape], role: str) -> Image.Image:
+    """A picture at half its size, transparent where the shapes of that role are, as the mask editor leaves it."""
+    tones = ["#000000" if shape.role.startswith(role) else "#ffffff" for shape in shapes]
+    elements = [
+        path_element(shape, "none" if shape.role == "none" else tone, tone)
+        for shape, tone in zip(shapes, tones, strict=True)
+    ]
+    opaque = drawn_svg(document(elements, "#ffffff")).convert("L")
+    size = (VIEW // 2, VIEW // 2)
+    half = picture.resize(size, Image.Resampling.LANCZOS)
+    half.putalpha(opaque.resize(size, Image.Resampling.NEAREST))
+    return half
 
 
 def write_examples(folder: Path) -> None:

@@ -1,19 +1,30 @@
-"""Writes the templates anew: `python3 dev.py gallery`. What they look like is in this folder."""
+"""Makes anew what ComfyUI and the README show of the pack: templates and their thumbnails.
+
+`python3 dev.py gallery`, or `python3 dev.py gallery templates` for these alone. Results are made with the demo's files.
+"""
+
+import argparse
 
 from colorize_batch.client import Server
-from dev import CACHE, ROOT, comfyui_command
+from dev import CACHE, ROOT, comfyui_command, install_demo
 
+from .pictures import make_thumbnails
 from .settings import DEMO, PUBLISHED
 from .writing import write_templates
 
 
 def main() -> None:
-    base = CACHE / "templates"
-    base.mkdir(parents=True, exist_ok=True)
+    parser = argparse.ArgumentParser(prog="dev.py gallery", description=__doc__.split("\n")[0])
+    parser.add_argument("what", nargs="?", choices=["all", "templates"], default="all")
+    what = parser.parse_args().what
+    base = CACHE / "comfyui"
+    install_demo(base)
     with Server(comfyui_command(base), base) as server:
         object_info = server.request("/object_info")
-    write_templates(ROOT / "workflows", object_info, PUBLISHED)
-    write_templates(ROOT / "demo" / "workflows", object_info, DEMO)
+        write_templates(ROOT / "workflows", object_info, PUBLISHED)
+        write_templates(ROOT / "demo" / "workflows", object_info, DEMO)
+        if what == "all":
+            make_thumbnails(server, base, object_info, ROOT / "demo", ROOT / "workflows")
 
 
 if __name__ == "__main__":

@@ -26,25 +26,30 @@ class Base:
 
 
 def base(
-    graph: Graph, setting: Setting, references: Sequence[str] = ("Reference",), version: str = "v1", wide: int = 1
+    graph: Graph,
+    setting: Setting,
+    references: Sequence[str] = ("Reference",),
+    version: str = "v1",
+    drawing: str = "Drawing",
+    wide: int = 1,
 ) -> Base:
-    """`references` are the titles of the pictures, `wide` is the result's aspect ratio, width over height."""
+    """`references` and `drawing` are the titles of the pictures, `wide` is the result's width over its height."""
     model, side = setting.models[version], setting.side[version]
     checkpoint = graph.add("ColorizeDiffusion_LoadCheckpoint", models=[model], ckpt_name=model["name"])
     clip_file = setting.other_clips.get(version, setting.clip)
     clip = graph.add("ColorizeDiffusion_LoadCLIP", models=[clip_file], clip_name=clip_file["name"])
-    drawing = picture(graph, setting, "Drawing")
+    loaded = picture(graph, setting, drawing)
     pictures = [picture(graph, setting, title) for title in references]
     prepared = graph.add(
         "ColorizeDiffusion_PrepareSketch",
-        image=drawing["IMAGE"],
-        mask=drawing["MASK"],
+        image=loaded["IMAGE"],
+        mask=loaded["MASK"],
         width=wide * side,
         height=side,
     )
     sketch = graph.add("ColorizeDiffusion_EncodeSketch", sketch_image=prepared["sketch_image"])
     tokens = [encoded(graph, clip, loaded) for loaded in pictures]
-    return Base(checkpoint, clip, drawing, pictures, prepared, sketch, tokens)
+    return Base(checkpoint, clip, loaded, pictures, prepared, sketch, tokens)
 
 
 def picture(graph: Graph, setting: Setting, title: str) -> Node:

@@ -56,7 +56,16 @@ DEMO = Setting(
     reference_guidance=2.5,
     pictures={
         "Drawing": "sketch.png",
+        "Second drawing": "second-sketch.png",
+        "Drawing of both": "two-characters.png",
         "Reference": "reference.png",
+        "Reference of the left one": "reference.png",
+        "Reference of the right one": "right-reference.png",
+        "Mask of the right one": "right-character.png",
+        "Mask of the drawing's figure": "sketch-figure.png",
+        "Mask of the reference's": "reference-figure.png",
+        "Background": "right-reference.png",
+        "Colored picture, where to change it painted": "colored.png",
     },
     has_loras=False,
 )

@@ -161,7 +161,8 @@ def reference_injection(graph: Graph, setting: Setting) -> None:
 
 
 def two_characters(graph: Graph, setting: Setting) -> None:
-    start = base(graph, setting, ("Reference of the left one", "Reference of the right one"), wide=2)
+    references = "Reference of the left one", "Reference of the right one"
+    start = base(graph, setting, references, drawing="Drawing of both", wide=2)
     (left, right), (left_tokens, right_tokens) = start.references, start.tokens
     where = mask(graph, setting, "Mask of the right one")
     region = graph.add(

@@ -33,7 +33,12 @@ TINY_CHECKPOINTS = {
     "": "sdxl-tiny.safetensors",
 }
 # What the templates leave to the user, by the title of the node that loads it.
-CHOSEN = {"Drawing": "sketch.png", "Second drawing": "sketch.png", "Mask of the right one": "reference.png"}
+CHOSEN = {
+    "Drawing": "sketch.png",
+    "Drawing of both": "sketch.png",
+    "Second drawing": "sketch.png",
+    "Mask of the right one": "reference.png",
+}
 
 
 @pytest.fixture(scope="session")
