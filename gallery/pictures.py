@@ -26,9 +26,8 @@ def square(image: Image.Image, side: int) -> Image.Image:
 
 def thumbnail(result: Image.Image, insets: list[Image.Image]) -> Image.Image:
     """A square result with smaller pictures along its lower edge, the first one on the left."""
-    picture = ImageOps.pad(
-        result.convert("RGB"), (SIDE, SIDE), Image.Resampling.LANCZOS, color="white", centering=(0.5, 0)
-    )
+    size, centering = (SIDE, SIDE), (0.5, 0)
+    picture = ImageOps.pad(result.convert("RGB"), size, Image.Resampling.LANCZOS, color="white", centering=centering)
     for number, inset in enumerate(insets):
         framed = ImageOps.expand(square(inset, INSET), EDGE, "white")
         left = 12 if number == 0 else SIDE - framed.width - 12
