@@ -65,6 +65,13 @@ class DemoRun:
     start: Path | None = None
     workers: int = 1
 
+    def __post_init__(self):
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: is {self.share:g}; allowed is more than 0, up to 1.")
+        for name in (CHECKPOINT_FILE, CLIP_FILE):
+            if self.start and not (self.start / name).is_file():
+                raise ValueError(f"start: {self.start} has no {name}; give the folder of a demo model.")
+
     def of(self, whole: int) -> int:
         """The run's share of a number, enough to warm up and fall."""
         return max(2 * WARMUP, round(self.share * whole))

@@ -83,6 +83,16 @@ def test_a_run_can_go_on_with_a_larger_share_and_has_enough_steps_to_warm_up(dem
     assert [run.of(8000) for run in runs] == [2 * stages.WARMUP, 800, 8000]
 
 
+def test_a_run_of_no_share_or_from_no_model_says_so(demo_module, tmp_path):
+    stages = demo_module("stages")
+    for share in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"share: is {share:g}; allowed is more than 0, up to 1"):
+            stages.DemoRun(tmp_path, tmp_path, share)
+    with pytest.raises(ValueError, match=r"has no colorize-demo\.safetensors"):
+        stages.DemoRun(tmp_path, tmp_path, start=tmp_path)
+    assert stages.DemoRun(tmp_path, tmp_path, start=DEMO).start == DEMO
+
+
 def test_an_unseen_pictures_error_is_that_of_its_paper_and_its_spread_that_of_pairs(demo_module):
     measure = demo_module("measure_art")
     sketch = np.full((2, 8, 8), 255, np.uint8)
