@@ -37,9 +37,11 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
 
 
 def read_yaml(text: str) -> Any:
-    """What a YAML text holds. Raises ValueError for what is no YAML, and for a key that comes twice."""
+    """What a YAML text holds. Raises ValueError for what is no YAML or too deep, and for a key twice."""
     try:
         return YAML(typ="safe", pure=True).load(text)
+    except RecursionError as error:
+        raise ValueError("is nested too deeply.") from error
     except MarkedYAMLError as error:
         raise ValueError(f"line {error.problem_mark.line + 1}: {error.problem}.") from error
     except YAMLError as error:

@@ -36,7 +36,8 @@ def watch(count: int, seed: int, first: int = 0) -> list[BadEnd]:
         last = None
         for event in _events(first, end - first, seed):
             if event.get("problem"):
-                bad_ends.append(BadEnd(event.get("end", last), event["tried"], event["problem"]))
+                number = event.get("end", first if last is None else last)
+                bad_ends.append(BadEnd(number, event["tried"], event["problem"]))
             if "start" in event or "end" in event:
                 last = event.get("start", event.get("end"))
             if "done" in event:
@@ -76,7 +77,8 @@ def _read(stream, lines: queue.Queue) -> None:
 
 
 def _watched(process, lines: queue.Queue) -> Iterator[dict]:
-    watched, allowed, deadline, recent = psutil.Process(process.pid), None, time.monotonic() + START, []
+    watched, allowed, recent, patience = psutil.Process(process.pid), None, [], START
+    deadline = time.monotonic() + patience
     while True:
         try:
             line = lines.get(timeout=0.2)
@@ -90,11 +92,12 @@ def _watched(process, lines: queue.Queue) -> Iterator[dict]:
             yield event
             if "done" in event:
                 return
-            deadline = time.monotonic() + HANG
+            patience = HANG
+            deadline = time.monotonic() + patience
         elif line:
             recent.append(line)
         if time.monotonic() > deadline:
-            yield {"tried": "the process", "problem": f"it hung for {HANG} s"}
+            yield {"tried": "the process", "problem": f"it hung for {patience} s"}
             return
         try:
             memory = watched.memory_info().rss

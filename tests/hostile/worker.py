@@ -13,6 +13,7 @@ from weights import state_dict
 from tests.host.test_tagger import SMALL, swin
 from tests.hostile import cases, judge
 
+HEADS = {"num_head_channels": "hd", "sketch_head_channels": "sketch_dim_head", "mixer_head_channels": "proj_dim_head"}
 VERSIONS = ("tiny", "tiny_v15", "tiny_v2", "tiny_xl", "tiny_xlv2")  # goldens of each
 
 
@@ -34,7 +35,8 @@ def bench(pack, host, models_dir, goldens, tiny_clip, tiny_vae_state_dict, reque
         weights = {key: value for key, value in state_dict(path).items() if not key.startswith("clip.")}
         if not pack.colorize_core.versions.detect_version(weights).configure:
             continue  # not supported yet
-        widths = {"num_head_channels": json.loads(path.read_text())["config"]["hd"]}
+        config = json.loads(path.read_text())["config"]
+        widths = {name: config[key] for name, key in HEADS.items() if key in config}
         metadata = {"colorize_diffusion_config": json.dumps(widths)}
         checkpoints[f"{version}.safetensors"] = weights | tiny_vae_state_dict, metadata
     clip = request.getfixturevalue("golden_clip_state_dict"), request.getfixturevalue("golden_clip_metadata")
