@@ -44,7 +44,7 @@ def parse_factors(text: str, name: str) -> tuple[float, ...]:
     try:
         factors = tuple(float(word) for word in words)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}; write numbers such as 1, 0.5, 1.") from error
+        raise ValueError(f"{name}: {str(error)[:80]}; write numbers such as 1, 0.5, 1.") from error
     if not all(abs(factor) <= LARGEST_STRENGTH for factor in factors):  # NaN is not
         raise ValueError(f"{name}: write numbers from {-LARGEST_STRENGTH} to {LARGEST_STRENGTH}.")
     return factors

@@ -31,7 +31,7 @@ class Bench:
     models_dir: Path
     checkpoints: dict[str, tuple[dict, dict]]  # weights and metadata of a sound file of each version, by its name
     clip: tuple[dict, dict]
-    models: list  # what LoadCheckpoint makes of them
+    others: dict[str, list]  # more sound values by socket type: of other versions, or made with all optional inputs
 
 
 def set_up(nodes: dict[str, type], models_dir: Path, checkpoints: dict, clip: tuple, names: dict[str, str]) -> Bench:
@@ -41,7 +41,7 @@ def set_up(nodes: dict[str, type], models_dir: Path, checkpoints: dict, clip: tu
     """
     for name, (weights, metadata) in checkpoints.items():
         save_file(weights, models_dir / "checkpoints" / name, metadata)
-    models = [nodes["LoadCheckpoint"].execute(ckpt_name=name).result[0] for name in checkpoints]
+    others = {"MODEL": [nodes["LoadCheckpoint"].execute(ckpt_name=name).result[0] for name in checkpoints]}
     torch.manual_seed(0)
     sound = {
         **names,
@@ -49,7 +49,7 @@ def set_up(nodes: dict[str, type], models_dir: Path, checkpoints: dict, clip: tu
         "MASK": torch.rand(1, 48, 64).round(),
         "LATENT": {"samples": torch.zeros(1, 4, 8, 8)},
     }
-    bench = Bench(nodes, sound, models_dir, checkpoints, clip, models)
+    bench = Bench(nodes, sound, models_dir, checkpoints, clip, others)
     waiting = list(nodes)
     while waiting:  # a node can run once there is a value for each socket that it requires
         ready = [name for name in waiting if _can_run(bench, nodes[name])]
@@ -60,9 +60,11 @@ def set_up(nodes: dict[str, type], models_dir: Path, checkpoints: dict, clip: tu
             outputs = nodes[name].GET_SCHEMA().outputs
             if all(output.get_io_type() in sound for output in outputs):
                 continue
-            result = nodes[name].execute(**sound_inputs(bench, nodes[name])).result
-            for output, value in zip(outputs, result, strict=True):
-                sound.setdefault(output.get_io_type(), value)
+            plain = nodes[name].execute(**sound_inputs(bench, nodes[name], optional=False)).result
+            whole = nodes[name].execute(**sound_inputs(bench, nodes[name])).result
+            for output, *made in zip(outputs, plain, whole, strict=True):
+                sound.setdefault(output.get_io_type(), made[0])
+                others.setdefault(output.get_io_type(), []).append(made[1])
     return bench
 
 
@@ -70,9 +72,10 @@ def _can_run(bench: Bench, node) -> bool:
     return all(slot.optional or _sound_value(bench, slot) is not None for slot in node.GET_SCHEMA().inputs)
 
 
-def sound_inputs(bench: Bench, node) -> dict:
+def sound_inputs(bench: Bench, node, optional: bool = True) -> dict:
     """Inputs with which `node` does its work."""
-    inputs = {slot.id: _sound_value(bench, slot) for slot in node.GET_SCHEMA().inputs}
+    slots = [slot for slot in node.GET_SCHEMA().inputs if optional or not slot.optional]
+    inputs = {slot.id: _sound_value(bench, slot) for slot in slots}
     return {name: value for name, value in inputs.items() if value is not None}
 
 
@@ -101,6 +104,9 @@ def _node_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
     node = bench.nodes[name]
     slots = node.GET_SCHEMA().inputs
     inputs = sound_inputs(bench, node)
+    for slot in slots:
+        if slot.id in inputs and slot.get_io_type() in bench.others and draw.random() < 0.4:
+            inputs[slot.id] = draw.choice(bench.others[slot.get_io_type()])
     for slot in draw.sample(slots, k=min(len(slots), draw.choice([1, 1, 1, 2, 3]))):
         try:
             inputs[slot.id] = _hostile_value(bench, draw, slot)
@@ -109,8 +115,6 @@ def _node_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
     for slot in slots:
         if slot.optional and draw.random() < 0.3:
             inputs.pop(slot.id, None)
-        if slot.get_io_type() == "MODEL" and slot.id in inputs and draw.random() < 0.5:
-            inputs[slot.id] = draw.choice(bench.models)
     tried = f"{name}({', '.join(f'{key}={_short(value)}' for key, value in inputs.items())})"
     return tried, _verdict(bench, node, inputs)
 
@@ -157,7 +161,7 @@ def _file_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
 
 
 def _use_file(bench: Bench, name: str, file_name: str) -> str | None:
-    nodes, sound, names = bench.nodes, bench.sound, [file_name, "clip", "clip_vision", "model", "vae"]
+    nodes, sound, names = bench.nodes, bench.sound, [file_name, "clip", "clip_vision", "model", "vae", "tokens"]
     try:
         if name == "LoadCheckpoint":
             model, _ = nodes[name].execute(ckpt_name=file_name).result

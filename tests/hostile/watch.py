@@ -70,6 +70,11 @@ def _events(first: int, count: int, seed: int) -> Iterator[dict]:
         process.wait()
 
 
+def _why(lines: list[str]) -> str:
+    """What pytest says of the end of the worker, else its last lines."""
+    return "".join([line for line in lines if line.startswith("E  ")] or lines[-15:])
+
+
 def _read(stream, lines: queue.Queue) -> None:
     for line in stream:
         lines.put(line)
@@ -85,7 +90,7 @@ def _watched(process, lines: queue.Queue) -> Iterator[dict]:
         except queue.Empty:
             line = ""
         if line is None:
-            yield {"tried": "the process", "problem": f"it ended with {process.wait()}: {''.join(recent[-15:])}"}
+            yield {"tried": "the process", "problem": f"it ended with {process.wait()}: {_why(recent)}"}
             return
         if line.startswith("@"):
             event = json.loads(line[1:])
