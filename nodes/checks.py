@@ -62,7 +62,7 @@ def checked_input(slot: io.Input, value):
     """
     name, kind = slot.id, slot.get_io_type()
     if value is None and slot.optional:
-        return None
+        return getattr(slot, "default", None)
     if kind == "COMBO":
         if value not in slot.options:
             raise ValueError(f"{name}: {short(value)} is not among its choices. Choose one of {short(slot.options)}.")

@@ -79,6 +79,7 @@ def test_a_literal_in_a_socket_is_refused_with_the_sockets_type(echo, kind, lite
 
 def test_an_optional_input_may_stay_empty(echo):
     assert echo("Mask", None, optional=True) is None
+    assert echo("String", None, optional=True, default="x") == "x"
 
 
 @pytest.mark.parametrize("bad", [NAN, float("inf"), 1e38])

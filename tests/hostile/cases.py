@@ -94,7 +94,7 @@ def run_case(bench: Bench, seed: int, number: int) -> tuple[str, str | None]:
     """(what was tried, why it ended badly or None) of the case `number` of a `seed`."""
     draw = random.Random(f"{seed}-{number}")
     torch.manual_seed(number)
-    if draw.random() < 0.12:
+    if draw.random() < 0.08:
         return _file_case(bench, draw)
     return _node_case(bench, draw)
 
@@ -105,7 +105,7 @@ def _node_case(bench: Bench, draw: random.Random) -> tuple[str, str | None]:
     slots = node.GET_SCHEMA().inputs
     inputs = sound_inputs(bench, node)
     for slot in slots:
-        if slot.id in inputs and slot.get_io_type() in bench.others and draw.random() < 0.4:
+        if slot.id in inputs and slot.get_io_type() in bench.others and draw.random() < 0.25:
             inputs[slot.id] = draw.choice(bench.others[slot.get_io_type()])
     for slot in draw.sample(slots, k=min(len(slots), draw.choice([1, 1, 1, 2, 3]))):
         try:
