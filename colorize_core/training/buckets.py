@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,6 @@ def crop_box(size: Size, target: Size, offset: float) -> CropBox:
     return left, top, min(1.0, left + width), min(1.0, top + height)
 
 
-def cropped_share(size: Size, target: Size) -> float:
-    """The share of a picture that is left when it is cropped to the shape of `target`."""
-    _, _, width, height = crop_box(size, target, offset=0)
-    return width * height
-
-
 def bucket_sizes(resolution: int, multiple: int, max_aspect: float) -> list[Size]:
     """Sizes of about `resolution` ** 2 pixels, sides multiples of `multiple`, aspect ratios up to `max_aspect`.
 
@@ -44,17 +38,25 @@ def bucket_sizes(resolution: int, multiple: int, max_aspect: float) -> list[Size
 
 
 def sort_into_buckets(
-    sizes: list[Size], resolutions: tuple[int, ...], multiple: int, max_aspect: float
-) -> dict[Size, list[int]]:
-    """Which pictures, by their position in `sizes`, come in which size; at each resolution the one that crops least."""
-    by_resolution = {r: bucket_sizes(r, multiple, max_aspect) for r in sorted(resolutions)}
-    members: dict[Size, list[int]] = {}
-    for index, size in enumerate(sizes):
-        for resolution, choices in by_resolution.items():
-            bucket = max(choices, key=lambda choice: cropped_share(size, choice))
-            enlargement = max(bucket[0] / size[0], bucket[1] / size[1])
-            if enlargement <= MAX_ENLARGEMENT or resolution == min(by_resolution):
-                members.setdefault(bucket, []).append(index)
+    sizes: np.ndarray, resolutions: tuple[int, ...], multiple: int, max_aspect: float
+) -> dict[Size, np.ndarray]:
+    """Which pictures, by their position in `sizes` [N,2] (height, width), come in which size.
+
+    At each resolution that they are large enough for (and at the smallest whatever they are) it is the size that crops
+    least.
+    """
+    height, width = np.asarray(sizes, np.float64).T[..., None]
+    members: dict[Size, np.ndarray] = {}
+    for resolution in sorted(resolutions):
+        choices = np.array(bucket_sizes(resolution, multiple, max_aspect))
+        ratio = width * choices[:, 0] / (height * choices[:, 1])
+        chosen = np.minimum(ratio, 1 / ratio).argmax(axis=1)  # the share of a picture that is left
+        enlargement = np.maximum(choices[chosen, 0] / height[:, 0], choices[chosen, 1] / width[:, 0])
+        large_enough = (enlargement <= MAX_ENLARGEMENT) | (resolution == min(resolutions))
+        for number, bucket in enumerate(choices.tolist()):
+            positions = np.flatnonzero((chosen == number) & large_enough)
+            if len(positions):
+                members[tuple(bucket)] = positions
     return dict(sorted(members.items()))
 
 
@@ -67,7 +69,7 @@ class PlannedRow(NamedTuple):
 
 
 def batch_plan(
-    buckets: dict[Size, list[int]], batch_size: int, seed: int, start: int = 0
+    buckets: Mapping[Size, Sequence[int]], batch_size: int, seed: int, start: int = 0
 ) -> Iterator[list[PlannedRow]]:
     """Batch after batch, each of one size, from step `start` on and without end.
 
@@ -92,6 +94,6 @@ def batch_plan(
         turns[bucket] += 1
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _shuffled(seed: int, bucket: int, pass_: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, bucket, pass_]).permutation(count)

@@ -39,7 +39,8 @@ def run(experiment: Experiment, accelerator: Accelerator, dry: bool = False) -> 
     folder = experiment.output.resolve()
     with nullcontext() if dry else claimed(accelerator, folder):
         model, start, encoders = build_model(experiment)
-        everything = PictureFolder(experiment.data.root)
+        with accelerator.main_process_first():  # it lists them, the others read the list
+            everything = PictureFolder(experiment.data.root, None if dry else folder / "index.npz")
         pictures, held_out = everything.split(experiment.validation.share)
         results = Results(experiment, start, encoders, choose_samples(experiment, pictures, held_out), bool(held_out))
         if accelerator.is_main_process:

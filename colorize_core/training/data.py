@@ -1,9 +1,6 @@
 """Pictures to learn from: `color/` and `sketch/`, folders or zip archives of the same names, read as samples."""
 
 import copy
-import functools
-import hashlib
-import itertools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +15,8 @@ from ..images import SIZE_MULTIPLE, rgb_on
 from ..sketch import white_on_black
 from .buckets import WHOLE, CropBox, crop_box
 from .deformation import Deformation, deform
-from .pictures import Size, Store, UnreadablePicture, first_names
+from .index import PICTURE_KINDS, PictureIndex, SortedFiles, Texts, load_index, lots_of, save_index, stamp_of
+from .pictures import MIN_SIDE, Size, Store, UnreadablePicture, first_names
 from .settings import RelativePath
 
 MAX_DISTORTION = 1.02  # aspect ratio of a sketch to that of its picture
@@ -61,74 +59,50 @@ class DataSettings:
 
 
 class PictureFolder:
-    """The pictures of `root` that have a sketch: their `names`, and the `sizes` (height, width) of them.
+    """The pictures of `root` that have a sketch: their `names`, sorted, and the `sizes` (height, width) of them.
 
     `root` holds `color/` and `sketch/`, and may hold `reference/`: folders, or archives such as `color.zip`, with the
     same names in each; endings, sizes and modes may differ. What cannot be read or lacks its sketch is left out and
-    named in the log. Raises ValueError if a folder is missing or nothing is left.
+    named in the log. The list is saved in the file `cache`, if given, and read from it until a picture comes or goes.
+    Raises ValueError if a folder is missing or nothing is left.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, cache: Path | None = None):
         self.root = root
-        self.color, self.sketch = (_needed(root, kind) for kind in ("color", "sketch"))
-        self.reference = Store.find(root, "reference") or Store(root / "reference", {})
-        names = self._with_sketch()
+        stamp = stamp_of(root) if cache else ""
+        index = cache and load_index(cache, stamp)
+        if index is None:
+            index = _listed(root, stamp)
+            if cache:
+                save_index(index, cache)
+        self.index, self.rows = index, np.arange(len(index.names))
+        self.color, self.sketch, self.reference = (
+            Store(Store.path_of(root, kind), SortedFiles(index.names, index.files[kind])) for kind in PICTURE_KINDS
+        )
 
-        with ThreadPoolExecutor(8) as threads:
-            sizes = list(threads.map(self._size, names))
-        unreadable = [size for size in sizes if isinstance(size, UnreadablePicture)]
-        for error in unreadable:
-            log_skipped(error)
-        if len(unreadable) == len(names):
-            raise ValueError(nothing_readable(root, len(names), unreadable[0]))
-        readable = [(name, size) for name, size in zip(names, sizes, strict=True) if isinstance(size, tuple)]
-        self.names, self.sizes = (list(column) for column in zip(*readable, strict=True))
+    @property
+    def names(self) -> list[str]:
+        return [self.name(i) for i in range(len(self))]
 
-    @functools.cached_property
-    def digest(self) -> str:
-        """Twelve digits that tell these pictures from others, by their names and sizes."""
-        digest = hashlib.sha256()
-        for row in zip(self.names, self.sizes, strict=True):
-            digest.update(repr(row).encode())
-        return digest.hexdigest()[:12]
+    def name(self, i: int) -> str:
+        return self.index.names[self.rows[i]]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        return self.index.sizes[self.rows]
 
     def split(self, share: float) -> "tuple[PictureFolder, PictureFolder | None]":
         """The pictures to train on, and a share that is held out, which their names decide; None for less than two."""
-        limit = share * 2**32
-        held_out = [int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) < limit for name in self.names]
-        if sum(held_out) < 2 or all(held_out):
+        held_out = self.index.lots < share
+        if held_out.sum() < 2 or held_out.all():
             return self, None
-        return self._part([not held for held in held_out]), self._part(held_out)
-
-    def _part(self, chosen: list[bool]) -> "PictureFolder":
-        part = copy.copy(self)
-        part.__dict__.pop("digest", None)
-        part.names, part.sizes = ([*itertools.compress(rows, chosen)] for rows in (self.names, self.sizes))
-        return part
+        parts = [copy.copy(self) for _ in range(2)]
+        for part, chosen in zip(parts, (~held_out, held_out), strict=True):
+            part.rows = np.flatnonzero(chosen)
+        return tuple(parts)
 
     def __len__(self) -> int:
-        return len(self.names)
-
-    def _with_sketch(self) -> list[str]:
-        lonely = [name for name in self.color.files if name not in self.sketch]
-        if len(lonely) == len(self.color.files):
-            raise ValueError(
-                f"{self.root}: no picture of {self.color.path.name} ({first_names(lonely)}) has a sketch of the same "
-                f"name in {self.sketch.path.name} ({first_names(list(self.sketch.files))}). Give each sketch its "
-                "picture's name."
-            )
-        if lonely:
-            logger.warning(
-                "%s: %d of %d pictures have no sketch of the same name in %s and are left out: %s",
-                *(self.root, len(lonely), len(self.color.files), self.sketch.path.name, first_names(lonely)),
-            )
-        return [name for name in self.color.files if name in self.sketch]
-
-    def _size(self, name: str) -> Size | UnreadablePicture:
-        try:
-            return self.color.size(name)
-        except UnreadablePicture as error:
-            return error
+        return len(self.rows)
 
     def load(
         self, name: str, size: Size, seed: int, polarity: str, reference_size: int, deformation: Deformation
@@ -144,9 +118,10 @@ class PictureFolder:
         offset, mirror = torch.rand(2, generator=generator).tolist()
         color, sketch = self._pair(name)
         box = crop_box((color.height, color.width), size, offset)
-        square = (reference_size, reference_size)
+        square, aspect = (reference_size, reference_size), size[1] / size[0]
         if name in self.reference:
-            reference = _pixels(self.reference.read(name), WHOLE, square)
+            picture = self.reference.read(name)
+            reference, aspect = _pixels(picture, WHOLE, square), picture.width / picture.height
         else:
             reference = _pixels(color, box, square)
         sample = {
@@ -157,7 +132,7 @@ class PictureFolder:
         sample = {key: value.movedim(-1, 1) * 2 - 1 for key, value in sample.items()}
         if mirror < 0.5:
             sample = {key: value.flip(-1) for key, value in sample.items()}
-        sample["reference"] = deform(sample["reference"], deformation, generator)
+        sample["reference"] = deform(sample["reference"], deformation, generator, aspect)
         return {key: value[0] for key, value in sample.items()}
 
     def _pair(self, name: str) -> tuple[Image.Image, Image.Image]:
@@ -185,6 +160,53 @@ def _needed(root: Path, kind: str) -> Store:
     raise ValueError(
         f"{root}: there is {wrong}. Put the pictures in color/ and their sketches, by the same names, in sketch/."
     )
+
+
+def _listed(root: Path, stamp: str) -> PictureIndex:
+    """The usable pictures of `root`, by name, with the sizes that their heads tell."""
+    color, sketch = (_needed(root, kind) for kind in ("color", "sketch"))
+    reference = Store.find(root, "reference") or Store(root / "reference", {})
+    names = _with_sketch(root, color, sketch)
+    with ThreadPoolExecutor(8) as threads:
+        sizes = list(threads.map(lambda name: _size(color, name), names))
+    unreadable = [size for size in sizes if isinstance(size, UnreadablePicture)]
+    for error in unreadable:
+        log_skipped(error)
+    if len(unreadable) == len(names):
+        raise ValueError(nothing_readable(root, len(names), unreadable[0]))
+    found = sorted((name, size) for name, size in zip(names, sizes, strict=True) if isinstance(size, tuple))
+    names = [name for name, _ in found]
+    files = {
+        kind: Texts.of(store.files.get(name, "") for name in names)
+        for kind, store in zip(PICTURE_KINDS, (color, sketch, reference), strict=True)
+    }
+    sizes = np.array([size for _, size in found], np.int32)
+    return PictureIndex(stamp, Texts.of(names), sizes, lots_of(names), files)
+
+
+def _with_sketch(root: Path, color: Store, sketch: Store) -> list[str]:
+    lonely = [name for name in color.files if name not in sketch]
+    if len(lonely) == len(color.files):
+        raise ValueError(
+            f"{root}: no picture of {color.path.name} ({first_names(lonely)}) has a sketch of the same name in "
+            f"{sketch.path.name} ({first_names(list(sketch.files))}). Give each sketch its picture's name."
+        )
+    if lonely:
+        logger.warning(
+            "%s: %d of %d pictures have no sketch of the same name in %s and are left out: %s",
+            *(root, len(lonely), len(color.files), sketch.path.name, first_names(lonely)),
+        )
+    return [name for name in color.files if name in sketch]
+
+
+def _size(color: Store, name: str) -> Size | UnreadablePicture:
+    try:
+        size = color.size(name)
+    except UnreadablePicture as error:
+        return error
+    if min(size) < MIN_SIDE:
+        return UnreadablePicture(f"{color.label(name)}: is {size[1]}x{size[0]}, and sides of {MIN_SIDE} are the least")
+    return size
 
 
 def log_skipped(what: object) -> None:

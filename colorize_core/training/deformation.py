@@ -45,14 +45,17 @@ class Deformation:
             raise ValueError(f"patches: {self.patches} per side are too few. Set it to 1 or more.")
 
 
-def deform(reference: torch.Tensor, deformation: Deformation, generator: torch.Generator) -> torch.Tensor:
+def deform(
+    reference: torch.Tensor, deformation: Deformation, generator: torch.Generator, aspect: float | None = None
+) -> torch.Tensor:
     """`reference` [B,3,H,W] in [-1,1], each row deformed on its own; same shape and range.
 
+    `aspect` is the width over the height of what a squashed picture shows, by default that of its pixels.
     `generator` (on the CPU) decides everything: the same seed gives the same result.
     Raises ValueError when a picture to be shuffled has fewer pixels than `patches` on a side.
     """
     warped = thin_plate_spline(reference, deformation.warp, deformation.control_points, generator)
-    moved = flip_rotate_crop(warped, deformation.flip, deformation.rotation, deformation.crop, generator)
+    moved = flip_rotate_crop(warped, deformation.flip, deformation.rotation, deformation.crop, generator, aspect)
     if not deformation.shuffle:
         return moved
     shuffled = _uniform(generator, len(reference)).to(moved.device) < deformation.shuffle
@@ -90,21 +93,29 @@ def warp(picture: torch.Tensor, displacement: torch.Tensor) -> torch.Tensor:
 
 
 def flip_rotate_crop(
-    picture: torch.Tensor, flip: float, rotation: float, crop: float, generator: torch.Generator
+    picture: torch.Tensor,
+    flip: float,
+    rotation: float,
+    crop: float,
+    generator: torch.Generator,
+    aspect: float | None = None,
 ) -> torch.Tensor:
     """`picture` [B,C,H,W] mirrored with probability `flip`, turned by up to `rotation` degrees either way, and cut to
-    between `crop` and all of its sides, at a random place; resized to H x W. Corners show the picture reflected."""
+    between `crop` and all of its sides, at a random place; resized to H x W. Corners show the picture reflected.
+
+    `aspect` is the width over the height of what a squashed picture shows: a turn must not shear it."""
     height, width = picture.shape[-2:]
+    aspect = aspect or width / height
     flipped, angle, part, x, y = _uniform(generator, 5, len(picture))
     mirror = torch.where(flipped < flip, -1.0, 1.0)
     angle = torch.deg2rad((2 * angle - 1) * rotation)
     part = crop + part * (1 - crop)
     cos, sin = part * angle.cos(), part * angle.sin()
-    # Rows give the place in the picture (in half sides) of a place in the result; a turn must not shear H != W.
+    # Rows give the place in the picture (in half sides) of a place in the result.
     linear = torch.stack(
         [
-            torch.stack([mirror * cos, -mirror * sin * (height / width)], -1),
-            torch.stack([sin * (width / height), cos], -1),
+            torch.stack([mirror * cos, -mirror * sin / aspect], -1),
+            torch.stack([sin * aspect, cos], -1),
         ],
         1,
     )

@@ -24,7 +24,7 @@ def fixed_settings(experiment: Experiment, prediction: str, pictures: PictureFol
     digests = {name: file_digest(file) for name, file in files.items() if file}
     kind = {"prediction": prediction, "token_type": experiment.token_type}
     held_out = {"validation.share": experiment.validation.share}
-    return kind | values | held_out | digests | {"pictures": pictures.digest}
+    return kind | values | held_out | digests | {"pictures": pictures.index.digest}
 
 
 def file_digest(path: Path) -> str:

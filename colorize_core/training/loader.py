@@ -7,6 +7,7 @@ take their parts of the same one.
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
@@ -24,7 +25,7 @@ class PictureDataset(Dataset):
     """
 
     def __init__(
-        self, pictures: PictureFolder, buckets: dict[Size, list[int]], settings: DataSettings, deformation: Deformation
+        self, pictures: PictureFolder, buckets: dict[Size, np.ndarray], settings: DataSettings, deformation: Deformation
     ):
         self.pictures, self.buckets, self.settings, self.deformation = pictures, buckets, settings, deformation
 
@@ -35,7 +36,7 @@ class PictureDataset(Dataset):
         for index in itertools.chain(following, range(len(self.pictures))):
             try:
                 sample = self.pictures.load(
-                    self.pictures.names[index],
+                    self.pictures.name(index),
                     planned.size,
                     planned.seed,
                     self.settings.polarity,

@@ -1,19 +1,24 @@
 """Picture files: those of a folder or a zip archive, by name, read as they are shown."""
 
-import functools
+import io
 import logging
 import os
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif")
+MIN_SIDE = 32  # pixels: smaller pictures are left out
+SEPARATOR = "\0"  # in what is known of an archive's file
+LOCAL_HEADER = 30  # bytes before an archive's file, without its name
 NAMED = 5  # how many names a message gives
 
 logger = logging.getLogger(__name__)
@@ -30,12 +35,17 @@ class Store:
     """Pictures of a folder or a zip archive `path`: where each lies in it, by name (no ending, with `/`)."""
 
     path: Path
-    files: dict[str, str]
+    files: Mapping[str, str]  # of an archive's: with where it begins, its bytes and how it is compressed
+
+    @staticmethod
+    def path_of(root: Path, kind: str) -> Path:
+        """The folder `root/kind`, or else the archive `root/kind.zip`."""
+        return root / kind if (root / kind).is_dir() else root / f"{kind}.zip"
 
     @classmethod
     def find(cls, root: Path, kind: str) -> "Store | None":
         """The pictures of `root/kind/`, else of `root/kind.zip`; None if there is neither."""
-        return cls.at(root / kind) or cls.at(root / f"{kind}.zip")
+        return cls.at(cls.path_of(root, kind))
 
     @classmethod
     def at(cls, path: Path) -> "Store | None":
@@ -43,14 +53,15 @@ class Store:
         if path.is_dir():
             inner, files = "", [file.relative_to(path).as_posix() for file in path.rglob("*")]
         elif path.is_file():  # made of the folder itself an archive `color.zip` holds `color/a.png`, not `a.png`
-            inner, files = f"{path.stem}/", _archive(path, os.getpid()).namelist()
+            inner, files = f"{path.stem}/", _entries(path)
         else:
             return None
-        pictures = [file for file in sorted(files) if file.lower().endswith(ENDINGS) and not _hidden(file)]
-        names = [str(PurePosixPath(file).with_suffix("")).removeprefix(inner) for file in pictures]
+        plain = {file: file.partition(SEPARATOR)[0] for file in sorted(files)}
+        pictures = [file for file, name in plain.items() if name.lower().endswith(ENDINGS) and not _hidden(name)]
+        names = [str(PurePosixPath(plain[file]).with_suffix("")).removeprefix(inner) for file in pictures]
         found = dict(zip(names, pictures, strict=True))
         if len(found) < len(pictures):
-            twice = [file for name, file in zip(names, pictures, strict=True) if found[name] != file]
+            twice = [plain[file] for name, file in zip(names, pictures, strict=True) if found[name] != file]
             logger.warning(
                 "%s: %d pictures are left out, another of the same name is taken: %s",
                 *(path, len(twice), first_names(twice)),
@@ -61,11 +72,11 @@ class Store:
         return name in self.files
 
     def label(self, name: str) -> str:
-        return f"{self.path.name}/{self.files[name]}"
+        return f"{self.path.name}/{self.files[name].partition(SEPARATOR)[0]}"
 
     def open(self, name: str) -> IO[bytes]:
-        file = self.files[name]
-        return _archive(self.path, os.getpid()).open(file) if self.path.is_file() else open(self.path / file, "rb")
+        file, *place = self.files[name].split(SEPARATOR)
+        return io.BytesIO(_read_entry(self.path, *map(int, place))) if place else open(self.path / file, "rb")
 
     def size(self, name: str) -> Size:
         """Height and width as shown, from the file's head. Raises UnreadablePicture."""
@@ -96,13 +107,32 @@ class Store:
             raise UnreadablePicture(f"{self.label(name)}: {error}") from error
 
 
-@functools.cache
-def _archive(path: Path, process: int) -> ZipFile:
-    """The open archive of one process: processes that share a file handle would read from each other's place."""
+def _entries(path: Path) -> list[str]:
+    """Each file of an archive: its name, where it begins, its bytes and how it is compressed, with SEPARATOR between.
+
+    So that each process reads what it needs, and need not hold a list of all that is there.
+    """
     try:
-        return ZipFile(path)
+        with ZipFile(path) as archive:
+            infos = archive.infolist()
     except BadZipFile as error:
         raise ValueError(f"{path}: is no zip archive ({error}). Zip the pictures again, or unpack them.") from error
+    parts = ((i.filename, str(i.header_offset), str(i.compress_size), str(i.compress_type)) for i in infos)
+    return [SEPARATOR.join(part) for part in parts]
+
+
+def _read_entry(path: Path, offset: int, size: int, kind: int) -> bytes:
+    """The content of an archive's file. Raises ValueError for what neither is stored nor deflated."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        name, extra = struct.unpack("<26xHH", file.read(LOCAL_HEADER))
+        file.seek(name + extra, os.SEEK_CUR)
+        content = file.read(size)
+    if kind == ZIP_STORED:
+        return content
+    if kind == ZIP_DEFLATED:
+        return zlib.decompress(content, -zlib.MAX_WBITS)
+    raise ValueError("is compressed in a way that is not read here; zip it with deflate, or store it")
 
 
 def _hidden(file: str) -> bool:

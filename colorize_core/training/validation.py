@@ -68,12 +68,12 @@ def choose(pictures: PictureFolder, experiment: Experiment, count: int) -> Sampl
     side = max(settings.resolutions)
     stride = max(1, len(pictures) // count)
     chosen = []
-    for name in (name for first in range(stride) for name in pictures.names[first::stride]):
+    for i in (i for first in range(stride) for i in range(first, len(pictures), stride)):
         if len(chosen) == count:
             break
         with suppress(UnreadablePicture):  # the training's log names it
             size, reference_size = (side, side), settings.reference_size
-            chosen.append(pictures.load(name, size, 0, settings.polarity, reference_size, AS_IT_IS))
+            chosen.append(pictures.load(pictures.name(i), size, 0, settings.polarity, reference_size, AS_IT_IS))
     if not chosen:
         return None
     return Samples(*(torch.stack([row[key] for row in chosen]) for key in ("color", "sketch", "reference")))

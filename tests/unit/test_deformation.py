@@ -89,6 +89,16 @@ def test_rotation_turns_without_shearing_a_picture_that_is_not_square():
     assert angles.abs().max() < angle + 0.01 and angles.min() < -20 and angles.max() > 20
 
 
+def test_rotation_turns_what_a_squashed_picture_shows_without_shearing_it():
+    side, aspect = 40, 2.0  # squares of pixels that show twice as much across
+    picture = places(side, side).expand(50, -1, -1, -1)
+    turned = flip_rotate_crop(picture, 0, 25, 1, seeded(), aspect) * torch.tensor([aspect, 1.0])[:, None, None]
+    right = turned[:, :, 20, 21] - turned[:, :, 20, 20]
+    down = turned[:, :, 21, 20] - turned[:, :, 20, 20]
+    assert torch.allclose(right.norm(dim=1) / down.norm(dim=1), torch.full((50,), aspect), atol=1e-3)
+    assert (right * down).sum(1).abs().max() < 1e-4
+
+
 def test_a_crop_keeps_a_window_of_the_picture():
     picture = places(20, 40).expand(100, -1, -1, -1)
     cropped = flip_rotate_crop(picture, 0, 0, 0.6, seeded())

@@ -72,7 +72,8 @@ def options(root: Path, **changes) -> DataSettings:
 
 
 def sort(sizes: list[tuple[int, int]], resolutions: tuple[int, ...], multiple: int = 64) -> dict:
-    return buckets.sort_into_buckets(sizes, resolutions, multiple, max_aspect=2)
+    members = buckets.sort_into_buckets(np.array(sizes), resolutions, multiple, max_aspect=2)
+    return {size: positions.tolist() for size, positions in members.items()}
 
 
 def first_batches(root: Path, count: int, deformation: Deformation = AS_IS, start: int = 0, **changes) -> list[dict]:
@@ -153,8 +154,8 @@ def test_a_picture_is_enlarged_by_a_quarter_at_most_where_a_smaller_size_is_to_b
 def test_names_decide_which_pictures_are_held_out_whatever_others_there_are(mixed, tmp_path):
     few = PictureFolder(mixed)
     train, held_out = few.split(0.5)
-    assert sorted([*train.names, *held_out.names]) == few.names and train.digest != few.digest
-    assert [few.sizes[few.names.index(name)] for name in held_out.names] == held_out.sizes
+    assert sorted([*train.names, *held_out.names]) == few.names and len(train) + len(held_out) == 9
+    assert [few.sizes[few.names.index(name)].tolist() for name in held_out.names] == held_out.sizes.tolist()
     more = PictureFolder(make_folder(tmp_path, [(64, 64)] * 200))
     _, others = more.split(0.5)
     assert set(held_out.names) <= set(others.names) and 70 < len(others) < 130
@@ -343,7 +344,7 @@ def test_a_picture_turned_by_its_camera_is_turned_upright(tmp_path):
         root = tmp_path / ending
         save(root, "color", f"a.{ending}", upright.rotate(90, expand=True), exif=exif)
         save(root, "sketch", "a.png", drawing(64, 128))
-        assert PictureFolder(root).sizes == [(128, 64)]
+        assert PictureFolder(root).sizes.tolist() == [[128, 64]]
         color = first_batches(root, 1, batch_size=1)[0]["color"][0]
         assert color.shape == (3, 88, 48) and color[0, 10, 24] > 0.9 and color[2, 80, 24] > 0.9
 
@@ -357,6 +358,48 @@ def test_what_is_drawn_for_a_picture_has_nothing_to_do_with_what_its_loss_draws(
     for uniform in ("drop", "noisy", "sketch_drop"):
         shares = torch.cat([getattr(draws, uniform) for draws in drawn])
         assert (shares - torch.tensor(offsets)).abs().min() > 1e-4
+
+
+# What is listed
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pictures_are_listed_once_until_one_comes_or_goes(tmp_path, monkeypatch, zipped):
+    root = make_folder(tmp_path / "pictures", [(80, 64), (64, 90), (70, 70)])
+    root = make_archives(root) if zipped else root
+    first, listed = PictureFolder(root, tmp_path / "index.npz"), data._listed
+    monkeypatch.setattr(data, "_listed", None)
+    again = PictureFolder(root, tmp_path / "index.npz")
+    assert again.names == first.names == ["p0", "p1", "p2"] and again.index.digest == first.index.digest
+    assert again.sizes.tolist() == first.sizes.tolist() == [[64, 80], [90, 64], [70, 70]]
+    some, other = (pictures.load("p1", (64, 64), 0, "auto", 32, AS_IS) for pictures in (first, again))
+    assert all(torch.equal(some[key], other[key]) for key in some)
+    monkeypatch.setattr(data, "_listed", listed)
+    if zipped:
+        with zipfile.ZipFile(root / "color.zip", "a") as archive:
+            archive.writestr("color/readme.txt", b"more")
+    else:
+        (root / "color" / "p0.png").unlink()
+    assert PictureFolder(root, tmp_path / "index.npz").names == (first.names if zipped else ["p1", "p2"])
+    assert PictureFolder(root).index.digest == PictureFolder(root, tmp_path / "index.npz").index.digest
+
+
+def test_pictures_too_small_to_be_any_are_left_out_by_name(tmp_path, caplog):
+    root = make_folder(tmp_path, [(64, 64), (1, 1), (4000, 20)])
+    assert PictureFolder(root).names == ["p0"]
+    assert [message.partition(": ")[2] for message in named(caplog)] == [
+        "color/p1.png: is 1x1, and sides of 32 are the least",
+        "color/p2.png: is 4000x20, and sides of 32 are the least",
+    ]
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_may_store_its_pictures_or_deflate_them(tmp_path, kind):
+    root = make_folder(tmp_path / "pictures", [(64, 64)])
+    whole = Store.find(root, "color").read("p0")
+    with zipfile.ZipFile(tmp_path / "color.zip", "w", kind) as archive:
+        archive.write(root / "color" / "p0.png", "p0.png")
+    assert np.array_equal(Store.find(tmp_path, "color").read("p0"), whole)
 
 
 # What is wrong with pictures
