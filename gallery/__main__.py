@@ -4,11 +4,12 @@
 """
 
 import argparse
+import json
 
 from colorize_batch.client import Server
 from dev import CACHE, ROOT, comfyui_command, install_demo
 
-from .pictures import make_thumbnails
+from .pictures import make_demo_picture, make_thumbnails
 from .settings import DEMO, PUBLISHED
 from .writing import write_templates
 
@@ -24,6 +25,8 @@ def main() -> None:
         write_templates(ROOT / "workflows", object_info, PUBLISHED)
         write_templates(ROOT / "demo" / "workflows", object_info, DEMO)
         if what == "all":
+            demo_prompt = json.loads((ROOT / "demo" / "prompt.json").read_text())
+            make_demo_picture(server, base, demo_prompt, ROOT / "docs" / "pictures" / "demo.jpg")
             make_thumbnails(server, base, object_info, ROOT / "demo", ROOT / "workflows")
 
 

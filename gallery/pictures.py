@@ -1,4 +1,4 @@
-"""Pictures of what the templates make, with the demo's files: thumbnails beside the templates.
+"""Pictures of what the templates make, with the demo's files: thumbnails beside the templates, and the README's.
 
 A thumbnail is the result, with the drawing and the reference in its lower corners.
 """
@@ -36,12 +36,12 @@ def thumbnail(result: Image.Image, insets: list[Image.Image]) -> Image.Image:
 
 
 def images_of(server: Server, base: Path, prompt: Prompt) -> list[Image.Image]:
-    """What a prompt saves or previews last, in the order of its nodes."""
+    """What a prompt saves, in the order of its nodes; what it previews, if it saves nothing."""
     outputs = server.run(prompt)
     found = [
         image for _, output in sorted(outputs.items(), key=lambda item: int(item[0])) for image in output["images"]
     ]
-    kind = found[-1]["type"]
+    kind = "output" if any(one["type"] == "output" for one in found) else "temp"
     return [Image.open(base / kind / one["subfolder"] / one["filename"]) for one in found if one["type"] == kind]
 
 
@@ -65,6 +65,14 @@ def make_thumbnails(server: Server, base: Path, object_info: Mapping, demo: Path
     for template in TEMPLATES:
         picture = made.get(template.name, made[STAND_IN.name])
         picture.save(folder / f"{template.name}.jpg", quality=88)
+
+
+def make_demo_picture(server: Server, base: Path, prompt: Prompt, path: Path) -> None:
+    """What `python3 dev.py demo` shows, as a JPEG of at most 1600 pixels."""
+    picture = images_of(server, base, prompt)[-1].convert("RGB")
+    picture.thumbnail((1600, 1600), Image.Resampling.LANCZOS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, quality=90)
 
 
 def joined(images: list[Image.Image]) -> Image.Image:
