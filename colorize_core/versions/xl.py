@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from ..checkpoint.config import AttentionLayout, Config, HintLayout, Version
 from ..checkpoint.keys import StateDict, weight
+from ..checkpoint.unet import UNetShape
 
 HEAD_CHANNELS = 128  # of sketch encoder and token mixer in the published files
 SIZE_CHANNELS = 512  # channels of the size conditioning: two numbers
@@ -91,3 +92,23 @@ ADAPTED_VERSION = replace(
     parts=(*VERSION.parts, "bg_encoder."),
     attention=AttentionLayout(BLOCKS, encoder=tuple(range(4)), color=(), semantics=(*range(4, 24), *range(34, 64))),
 )
+
+
+def published_xl(version: Version = VERSION, prediction: str = "v") -> ConfigXL:
+    """A model of the published size: the base variant, or ADAPTED_VERSION."""
+    shape = UNetShape(
+        in_channels=4,
+        out_channels=4,
+        model_channels=320,
+        channel_mult=(1, 2, 4),
+        num_res_blocks=(2, 2, 2),
+        transformer_depth=(0, 0, 2, 2, 10, 10),
+        transformer_depth_middle=10,
+        transformer_depth_output=(0, 0, 0, 2, 2, 2, 10, 10, 10),
+        context_dim=2048,
+        num_head_channels=64,
+        use_linear_in_transformer=True,
+        adm_in_channels=SIZE_CHANNELS,
+    )
+    heads = (HEAD_CHANNELS, HEAD_CHANNELS)
+    return ConfigXL(version, prediction, "attention", shape, *heads, clip_width=1280, tagger_width=1024)

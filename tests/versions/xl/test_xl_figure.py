@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_xl import StandInVAE, assert_rows
+from weights import tensor_for
 
 
 def test_the_sketch_mask_on_the_latent_is_the_published_one(pack, xl, assert_golden):
@@ -157,3 +158,52 @@ def test_the_latent_copy_of_the_published_app_by_stock_nodes(
     outside = F.interpolate((xl["mask"] > 0.6).float(), latent.shape[2:], mode="area").expand_as(latent) == 0
     assert torch.allclose(out["samples"][outside], latent[outside], atol=1e-4)
     assert not torch.allclose(out["samples"], latent, atol=0.1)
+
+
+# Compiling
+
+
+@pytest.fixture
+def shallow(pack):
+    """An XL v2 UNet with few blocks, of random weights."""
+    import comfy.ops
+
+    core = pack.colorize_core
+    published = core.versions.xl.published_xl(core.versions.xl.ADAPTED_VERSION)
+    shape = replace(
+        published.unet,
+        model_channels=32,
+        transformer_depth=(0, 0, 0, 0, 1, 1),
+        transformer_depth_middle=1,
+        transformer_depth_output=(0, 0, 0, 0, 0, 0, 1, 1, 1),
+        context_dim=64,
+        num_head_channels=16,
+    )
+    heads = {"sketch_head_channels": 32, "mixer_head_channels": 16}
+    config = replace(published, unet=shape, **heads, clip_width=64, tagger_width=64)
+    host = core.host.versions.host_config(config)
+    arguments = core.host.unet.unet_arguments(shape)
+    unet = host.unet_class(**arguments, config=config, operations=comfy.ops.disable_weight_init)
+    for name, parameter in unet.named_parameters():
+        parameter.data = tensor_for(name, list(parameter.shape))
+    return unet
+
+
+def test_figure_and_background_may_change_after_compiling(shallow, assert_golden):
+    """Compiled as the stock node does it, which never looks at transformer_options again."""
+    from comfy_extras.nodes_torch_compile import skip_torch_compile_dict
+
+    def rand(*shape, seed=0):
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    compiled = torch.compile(shallow, backend="eager", options={"guard_filter_fn": skip_torch_compile_dict})
+    x, t, context, y = rand(1, 4, 16, 16), torch.tensor([500.0]), rand(1, 8, 64), rand(1, 512)
+    outputs = []
+    for seed in (1, 2):
+        keywords = {f"background_bank_{i}": rand(1, 16, 2 * 128, seed=seed + i) for i in range(3)}
+        keywords |= {"figure_mask": (rand(1, 1, 16, 16, seed=seed) > 0).float(), "figure_loras": ("background",) * 2}
+        keywords |= {"figure_numbers": torch.tensor([[0.05, 0.1 * seed, 1.0, 1.0]])}
+        keywords |= {"reference_tokens_background": rand(1, 8, 64, seed=seed), "transformer_options": {}}
+        outputs.append(compiled(x, t, context, y, **keywords))
+        assert_golden(outputs[-1], shallow(x, t, context, y, **keywords))
+    assert not torch.allclose(*outputs, atol=1e-3)
