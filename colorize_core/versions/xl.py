@@ -45,7 +45,7 @@ def configure(config: Config, unet: StateDict, name: str) -> ConfigXL:
             )
     if config.token_type != "attention":
         raise ValueError(
-            f"token_type: {name} is an XL checkpoint, which takes all tokens of its references: attention."
+            f"token_type: {name} is an XL checkpoint, which takes all tokens of its references: choose attention."
         )
     if config.unet.adm_in_channels != SIZE_CHANNELS:
         raise ValueError(

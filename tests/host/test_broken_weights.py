@@ -28,15 +28,15 @@ def load(node, models_dir, golden_state_dict, tiny_vae_state_dict, golden_config
 
 @pytest.fixture
 def color(node, pack):
-    """`color(model)`: the latent that Colorize makes of nothing in particular, in one step."""
+    """`color(model, steps)`: the latent that Colorize makes of nothing in particular."""
 
-    def run(model):
+    def run(model, steps=1):
         width = model.model.config.unet.context_dim
         generator = torch.Generator().manual_seed(0)
         local = torch.randn(1, 16, width, generator=generator)
         tokens = pack.colorize_core.tokens.ReferenceTokens(cls=local[:, :1], local=local)
         sketch = pack.colorize_core.sketch.Sketch(-torch.ones(1, 3, 64, 64))
-        values = {"latent": {"samples": torch.zeros(1, 4, 8, 8)}, "seed": 0, "steps": 1, "denoise": 1.0}
+        values = {"latent": {"samples": torch.zeros(1, 4, 8, 8)}, "seed": 0, "steps": steps, "denoise": 1.0}
         values |= {"reference_guidance": 1.0, "sketch_guidance": 1.0, "sampler_name": "euler", "scheduler": "normal"}
         return node("Sampler").execute(model=model, tokens=tokens, sketch=sketch, **values).result[0]["samples"]
 
@@ -145,3 +145,13 @@ def test_a_file_put_in_anothers_place_is_loaded_anew(load, run_prompt, models_di
     path = models_dir / "checkpoints" / NAME
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 10**9))
     assert "load" in run_prompt(deepcopy(prompt)).ran
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_what_a_model_makes_is_looked_at_once_in_a_run_however_many_steps(load, color, pack, monkeypatch, steps):
+    looks = []
+    guider = pack.colorize_core.host.guider
+    monkeypatch.setattr(guider, "is_finite", lambda values: looks.append(values.shape) or True)
+    model, _ = load({})
+    color(model, steps)
+    assert looks == [(1, 4, 8, 8)]
