@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .figures import figure_and_background, style_and_background
 from .graph import Graph
+from .layers import from_line_art_to_layers
 from .parts import arrange, base, colorize, finish, mask, picture
 from .settings import Setting
 from .words import change_a_color, change_a_region, find_a_region, five_strengths
@@ -227,6 +228,7 @@ class Template:
 TEMPLATES = (
     Template("Colorize-lineart-anime-manga", colorize_line_art),
     Template("Colorize-with-KSampler-and-LoRA", ksampler_and_lora, takes_lora=True),
+    Template("From-line-art-to-layers", from_line_art_to_layers),
     Template("Hires-fix", hires_fix),
     Template("Keep-what-is-colored-inpaint", keep_what_is_colored),
     Template("Many-drawings-one-reference", many_drawings),
