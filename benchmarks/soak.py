@@ -22,11 +22,12 @@ from dev import ROOT, comfyui_command, install_demo
 
 PROMPTS, PARTS = 200, 20
 CHECKPOINTS = ("colorize-demo.safetensors", "colorize-demo-copy.safetensors")
+PICTURES = (("sketch.png", "second-sketch.png"), ("reference.png", "right-reference.png"))
 TEXTS = ("red hair", "blue skirt", "green hair", "a yellow shirt", "purple hair")
 SIDES = (64, 96, 128)
 
 
-def changed(prompt: dict, number: int, pictures: list[str]) -> dict:
+def changed(prompt: dict, number: int) -> dict:
     """The demo's `prompt` with other values, those of the `number`."""
     draw = random.Random(number)
     values = {
@@ -45,34 +46,34 @@ def changed(prompt: dict, number: int, pictures: list[str]) -> dict:
             if not isinstance(inputs[name], list):  # no link
                 inputs[name] = values[name]
         if node["class_type"] == "LoadImage":  # a drawing by a drawing, a reference by a reference
-            kind = "sketch" if "sketch" in inputs["image"] else "reference"
-            inputs["image"] = draw.choice([name for name in pictures if kind in name])
+            inputs["image"] = draw.choice(next(names for names in PICTURES if inputs["image"] in names))
     return other
 
 
 def main(count: int) -> None:
     prompt = json.loads((ROOT / "demo" / "prompt.json").read_text())
-    seconds, memory = [], []
+    size, seconds = max(2, count // PARTS), []
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         install_demo(base)
         checkpoints = base / "models" / "checkpoints"
         shutil.copy(checkpoints / CHECKPOINTS[0], checkpoints / CHECKPOINTS[1])
-        pictures = sorted(path.name for path in (base / "input").glob("*.png"))
         with Server(comfyui_command(base), base) as server:
             process = psutil.Process(server.process.pid)
+            print("prompts     median s    95 % s    memory MB")
             for number in range(count):
                 start = time.perf_counter()
-                server.run(changed(prompt, number, pictures))
+                server.run(changed(prompt, number))
                 seconds.append(time.perf_counter() - start)
-                memory.append(sum(part.memory_info().rss for part in [process, *process.children(recursive=True)]))
-    print("prompts     median s    95 % s    memory MB")
-    size = max(2, count // PARTS)
-    for start in range(0, count - size + 1, size):
-        part = seconds[start : start + size]
-        slow = statistics.quantiles(part, n=20)[-1]
-        end = start + size
-        print(f"{start + 1:4}-{end:<4} {statistics.median(part):10.2f} {slow:9.2f} {memory[end - 1] / 1e6:12.0f}")
+                if len(seconds) == size:
+                    memory = sum(part.memory_info().rss for part in [process, *process.children(recursive=True)])
+                    slow = statistics.quantiles(seconds, n=20)[-1]
+                    median = statistics.median(seconds)
+                    print(
+                        f"{number + 2 - size:4}-{number + 1:<4} {median:10.2f} {slow:9.2f} {memory / 1e6:12.0f}",
+                        flush=True,
+                    )
+                    seconds.clear()
 
 
 if __name__ == "__main__":
