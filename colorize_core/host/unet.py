@@ -74,6 +74,7 @@ class ColorizeUNet(UNetModel):
 def unet_arguments(shape: UNetShape) -> dict:
     """The host's arguments for a UNet of this shape."""
     arguments = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(shape).items()}
+    vector = {"num_classes": "sequential"} if shape.adm_in_channels else {}
     return {
         "image_size": 32,
         "use_checkpoint": False,
@@ -81,6 +82,6 @@ def unet_arguments(shape: UNetShape) -> dict:
         "use_spatial_transformer": True,
         "use_temporal_resblock": False,
         "use_temporal_attention": False,
-        "num_classes": "sequential" if shape.adm_in_channels else None,
+        **vector,
         **arguments,
     }

@@ -119,11 +119,6 @@ def test_a_stable_diffusion_checkpoint_is_sent_to_its_own_loader(load, golden_st
         load(plain, "sd.safetensors")
 
 
-def test_a_version_that_is_not_supported_is_named(load, golden_state_dict):
-    with pytest.raises(ValueError, match=r"large\.safetensors is a ColorizeDiffusion XL checkpoint"):
-        load(golden_state_dict | {"img_embedder.proj.weight": torch.zeros(1)}, "large.safetensors")
-
-
 @pytest.mark.parametrize("gone", ["output_blocks.4.1.transformer_blocks.0.attn2.to_v.weight", "time_embed.0.bias"])
 def test_a_checkpoint_with_a_weight_missing(load, golden_state_dict, gone):
     rest = {key: value for key, value in golden_state_dict.items() if not key.endswith(gone)}
