@@ -1,10 +1,10 @@
-"""Files of the published sizes: `python -m benchmarks.published_size FOLDER [v1] [v1.5] [v2] [SIDE]` in the root.
+"""Files of the published sizes: `python -m benchmarks.published_size FOLDER [v1] [v1.5] [v2] [XL] [XL v2] [SIDE]`.
 
 For each version a checkpoint of random weights is written into FOLDER (once), loaded by the pack's node and by
-ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768) pixels, or those of SIDE, with a
-conditional and an unconditional row: without a figure, and with figure and background kept apart. On a CPU times are
-those of all cores together, and memory is the largest that the process ever had. The sizes are those of the published
-files, whose VAE must then be in half precision.
+ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768, XL: 1024x1024) pixels, or those of
+SIDE, with a conditional and an unconditional row: without a figure, and with figure and background kept apart. On a CPU
+times are those of all cores together, and memory is the largest that the process ever had. The sizes are those of the
+published files, whose VAE must then be in half precision; XL's sizes nobody has told: all in half precision.
 """
 
 import gc
@@ -35,12 +35,14 @@ from colorize_core.host.load import load_checkpoint, weight_shapes
 from colorize_core.host.versions import host_config
 from colorize_core.sketch import Sketch
 from colorize_core.tokens import ReferenceTokens
-from colorize_core.versions import v1, v1_5, v2
+from colorize_core.versions import v1, v1_5, v2, xl
 
 CONFIGS = {
     "v1": v1.v1_config(),
     "v1.5": v1_5.ConfigV15(**vars(replace(v1.v1_config(), version=v1_5.VERSION))),
     "v2": replace(v1.v1_config(prediction="v"), version=v2.VERSION),
+    "XL": xl.published_xl(),
+    "XL v2": xl.published_xl(xl.ADAPTED_VERSION),
 }
 VAE = {
     "double_z": True,
@@ -55,19 +57,19 @@ VAE = {
     "dropout": 0.0,
 }
 TURNS = 3 if args.cpu else 10
-TOKENS = 256
+TOKENS, TAGGER_TOKENS = 256, 196
 STEPS = {"plain": {}, "figure": {"background_enhance": True}}
 STYLE = {"style_enhance": True}
 
 
-def random_weights(network) -> dict[str, torch.Tensor]:
-    """float32, as a fresh model has them: each layer keeps the size of what goes through it."""
+def random_weights(network, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """As a fresh model has them: each layer keeps the size of what goes through it."""
     weights = {}
     for key, shape in weight_shapes(network).items():
         if len(shape) == 1:
-            weights[key] = torch.full(shape, 0.5)
+            weights[key] = torch.full(shape, 0.5, dtype=dtype)
         else:
-            weights[key] = torch.randn(shape) * torch.Size(shape[1:]).numel() ** -0.5
+            weights[key] = torch.randn(shape, dtype=dtype) * torch.Size(shape[1:]).numel() ** -0.5
     return weights
 
 
@@ -76,8 +78,9 @@ def write(path: Path, config) -> None:
     unet = host.unet_class(**host.unet_config, config=config, device="meta", operations=comfy.ops.disable_weight_init)
     with torch.device("meta"):
         vae = AutoencoderKL(ddconfig=VAE, embed_dim=4)
-    vae_weights = {VAE_PREFIX + key: value.half() for key, value in random_weights(vae).items()}
-    weights, metadata = file_contents(config, random_weights(unet), vae_weights)
+    vae_weights = {VAE_PREFIX + key: value for key, value in random_weights(vae, torch.float16).items()}
+    dtype = torch.float16 if config.version.name.startswith("XL") else torch.float32
+    weights, metadata = file_contents(config, random_weights(unet, dtype), vae_weights)
     save_file(weights, path, metadata)
 
 
@@ -110,12 +113,16 @@ def time_loading(path: Path) -> None:
 
 def conditions(model, side: int, options: dict) -> tuple[dict, torch.Tensor]:
     """The keywords of a pass over a conditional and an unconditional row, and its latent."""
-    local, latent = torch.randn(1, TOKENS, 1024), torch.randn(1, 4, side // 8, side // 8)
+    config, latent = model.model.config, torch.randn(1, 4, side // 8, side // 8)
+    local, tagger = torch.randn(1, TOKENS, getattr(config, "clip_width", config.unet.context_dim)), None
+    if config.version.name.startswith("XL"):
+        tagger = torch.randn(1, TAGGER_TOKENS, config.tagger_width)
     mask = torch.zeros(1, side, side)
     mask[..., side // 4 : 3 * side // 4] = 1
-    shared = {"background_local": local.flip(1), "background_size": (side, side), "reference_size": (side, side)}
+    shared = {"background_cls": local[:, :1], "background_local": local.flip(1), "background_tagger": tagger}
+    shared |= {"background_size": (side, side), "reference_size": (side, side), "picture_mask": 0 * latent[:, :1]}
     figure = Figure(**options, sketch_mask=mask, background_latent=latent, reference_latent=latent, **shared)
-    tokens = ReferenceTokens(local[:, :1], local, figure=figure if options else None)
+    tokens = ReferenceTokens(local[:, :1], local, tagger, figure=figure if options else None)
     (positive,), (negative,), _ = build_conditioning(tokens, Sketch(torch.rand(1, 3, side, side) * 2 - 1))
     rows = []
     for local, values in (positive, negative):
