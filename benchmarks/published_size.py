@@ -59,7 +59,7 @@ VAE = {
 TURNS = 3 if args.cpu else 10
 TOKENS, TAGGER_TOKENS = 256, 196
 STEPS = {"plain": {}, "figure": {"background_enhance": True}}
-STYLE = {"style_enhance": True}
+STYLE = {"background_enhance": False, "style_enhance": True}
 
 
 def random_weights(network, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
@@ -138,7 +138,7 @@ def time_steps(path: Path, version: str, side: int | None) -> None:
     model, _ = load_checkpoint(str(path))
     side = side or model.model.config.version.side
     comfy.model_management.load_models_gpu([model])
-    cases = STEPS | ({"style": STYLE, "figure and style": STEPS["figure"] | STYLE} if version == "v2" else {})
+    cases = STEPS | ({"style": STYLE, "figure and style": STYLE | STEPS["figure"]} if version == "v2" else {})
     steps, times = {}, {name: [] for name in cases}
     for name, options in cases.items():
         made = []
