@@ -193,15 +193,28 @@ def test_strength_interval_and_the_cls_model_reach_every_region(reference, regio
     assert difference(color(split, model=cls), color(other, model=cls)) < 1e-5
 
 
-@pytest.mark.parametrize("patch", ["FreeU_V2", "EasyCache", "SelfAttentionGuidance", "injection"])
+@pytest.mark.parametrize(
+    "patch", ["FreeU_V2", "EasyCache", "SelfAttentionGuidance", "PatchModelAddDownscale", "LoRA", "injection"]
+)
 def test_regions_work_beside_patches_of_the_model(reference, region, color, node, core_node, model, patch):
-    if patch == "injection":
+    if patch == "LoRA":
+        patched = with_lora(model)
+    elif patch == "injection":
         vae = GivenVAE(rand(1, 4, 8, 8, seed=4))
         patched = node("ReferenceInjection").execute(model, vae, torch.rand(1, 64, 64, 3), 0.5, 0.0, 0.0).result[0]
     else:
         settings = {
             "FreeU_V2": {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2},
             "EasyCache": {"reuse_threshold": 0.0, "start_percent": 0.0, "end_percent": 1.0, "verbose": False},
+            "PatchModelAddDownscale": {
+                "block_number": 3,
+                "downscale_factor": 2.0,
+                "start_percent": 0.0,
+                "end_percent": 1.0,
+                "downscale_after_skip": True,
+                "downscale_method": "bicubic",
+                "upscale_method": "bicubic",
+            },
             "SelfAttentionGuidance": {"scale": 0.5, "blur_sigma": 2.0},
         }[patch]
         patched = core_node(patch)(model=model, **settings)[0]
@@ -211,6 +224,28 @@ def test_regions_work_beside_patches_of_the_model(reference, region, color, node
     expected = color(other, model=patched)
     torch.manual_seed(0)
     assert difference(color(split, model=patched), expected) < 1e-4
+
+
+def with_lora(model):
+    import comfy.sd
+
+    key = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_v.lora_{}.weight"
+    lora = {key.format("down"): rand(4, WIDTH, seed=5), key.format("up"): rand(32, 4, seed=6)}
+    return comfy.sd.load_lora_for_models(model, None, lora, 1.0, 0.0)[0]
+
+
+def test_regions_may_change_after_compiling(reference, region, color, core_node, model):
+    """The compiled model never looks at transformer_options again."""
+    compiled = core_node("TorchCompileModel")(model=model, backend="eager")[0]
+    for strength, mask in ((0.3, left()), (1.5, 1 - left())):
+        split = region(reference(1), reference(2), mask, strength)
+        assert difference(color(split, model=compiled, steps=1), color(split, steps=1)) < 1e-4
+
+
+def test_a_larger_latent_has_the_masks_at_its_own_size(reference, region, color):
+    other = reference(2)
+    split = region(region(reference(1), other, left()), other, 1 - left())
+    assert difference(color(split, size=24, steps=1), color(other, size=24, steps=1)) < 1e-5
 
 
 class GivenVAE:
