@@ -27,7 +27,7 @@ FROM_HOST = {
 TRAINING = "colorize_core/training/"
 VERSIONS, HOST_VERSIONS = "colorize_core/versions/", "colorize_core/host/versions/"
 NO_VERSIONS = {"__init__", "stable_diffusion"}  # the loop; and what a v1 can be trained from
-DRAWINGS = ("demo/figures.py", "demo/art/")
+DRAWINGS = ("demo/figures.py", "demo/scenes.py", "demo/art/")
 
 # Names that every module of a kind has: the doors of a feature, of a version, of a file of nodes, of a program; and
 # the sockets, which are called what their values are, as the host's own.
