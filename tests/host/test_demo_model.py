@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 DEMO = Path(__file__).parents[2] / "demo"
 CHECKPOINT, CLIP = "colorize-demo.safetensors", "clip-demo.safetensors"
@@ -195,3 +196,14 @@ def test_the_evaluation_says_of_how_many_pictures_each_of_its_rows_is(
     assert {row[0]: row[-1] for row in rows} == {"guidance 2.5": "4", "autoencoder alone": "2", "no reference": "2"}
     assert all(len(row) == len(head) for row in rows)
     assert (tmp_path / f"demo-sheet-{SIZE}.png").exists()
+
+
+def test_its_clip_knows_every_word_of_the_figures(demo_module):
+    import open_clip
+
+    words = {word for table in demo_module("figures").COLORS.values() for word in table} - {"night", "sunset"}
+    words |= {"hair", "shirt", "skirt", "trousers", "skin", "eyes", "background"}
+    known = set(load_file(DEMO / CLIP)["token_embedding.ids"].tolist())
+    for word in sorted(words):
+        tokens = open_clip.tokenize([word])[0]
+        assert set(tokens[tokens > 0].tolist()) <= known, word
