@@ -48,7 +48,7 @@ def test_without_any_line_the_colors_alone_part_the_areas():
     assert (flats[0, :, :90] == flats[0, 0, 0]).all() and (flats[0, :, 102:] == flats[0, 0, -1]).all()
 
 
-def test_a_gap_parts_areas_that_hardly_differ_and_open_paper_does_not():
+def test_halves_that_hardly_differ_have_one_color_of_the_palette():
     image = soft_halves(left=(0.5, 0.5, 0.5), right=(0.54, 0.54, 0.54))
     drawing = drawing_of_halves(gap=10)
     closed, _ = flat_colors(image[0].movedim(-1, 0), 1 - drawing[0, ..., 0], gap=16, palette=torch.tensor([RED, BLUE]))
