@@ -107,6 +107,9 @@ def check_contents(kind: str, value, name: str) -> None:
                 raise ValueError(f"{name}: it holds NaN, infinity or values beyond {LARGEST:.0f}. {CURES[kind]}.")
         elif kind.startswith(OWN) or part is main_tensor(kind, value):  # others' options may be of any type
             raise ValueError(f"{name}: it holds values of the type {part.dtype}. Make it anew, in float32.")
+    types = {part.dtype for part in parts_of(value) if isinstance(part, torch.Tensor)}
+    if kind == "COLORIZE_TOKENS" and len(types) > 1:
+        raise ValueError(f"{name}: its parts are of the types {', '.join(sorted(map(str, types)))}. {CURES[kind]}.")
 
 
 def main_tensor(kind: str, value) -> torch.Tensor | None:

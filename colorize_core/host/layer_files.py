@@ -1,5 +1,6 @@
 """Layered files in ComfyUI's output folder, numbered as Save Image does, each beside a picture with the workflow."""
 
+import errno
 from pathlib import Path
 
 import folder_paths
@@ -54,7 +55,12 @@ def save_layers(
 def _save(node, filename_prefix, file_format, layers, merged) -> list[ui.SavedResult]:
     """Both files of one page; if the layers cannot be written, no picture stays behind."""
     picture = torch.from_numpy(merged.astype(np.float32) / 255)[None]
-    saved = ui.ImageSaveHelper.save_images(picture, filename_prefix, io.FolderType.output, node)
+    try:
+        saved = ui.ImageSaveHelper.save_images(picture, filename_prefix, io.FolderType.output, node)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise ValueError(f"filename_prefix: no file can have this name ({error.strerror}). Shorten it.") from error
+        raise
     path = Path(folder_paths.get_output_directory(), saved[0]["subfolder"], saved[0]["filename"])
     try:
         WRITERS[file_format](path.with_suffix(f".{file_format}"), layers, merged)

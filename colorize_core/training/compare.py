@@ -51,8 +51,8 @@ def open_pictures(results: Path, **others: Path | None) -> ComparedPictures:
 
 
 def open_store(path: Path) -> Store:
-    """The pictures of a folder, or of the .zip beside it of that name. Raises ValueError where there is none."""
-    store = Store.find(path.parent, path.name)
+    """The pictures of a folder or .zip, or of the .zip of a folder's name. Raises ValueError where there is none."""
+    store = Store.at(path) or Store.find(path.parent, path.name)
     if store is None:
         raise ValueError(f"{path}: there is no such folder, and no .zip of that name. Look at how it is spelled.")
     if not store.files:

@@ -141,3 +141,11 @@ def test_options_of_other_packs_may_be_of_any_type(echo):
     for kind, value in (("Conditioning", [[torch.zeros(1, 2, dtype=torch.int64), {}]]), ("Latent", {"samples": None})):
         with pytest.raises(ValueError, match=r"^value: .* (Make|Connect)"):
             echo(kind, value)
+
+
+def test_tokens_of_two_types_are_refused(pack, node):
+    local = torch.zeros(1, 16, 64)
+    mixed = pack.colorize_core.tokens.ReferenceTokens(cls=local[:, :1].bfloat16(), local=local)
+    sketch = pack.colorize_core.sketch.Sketch(-torch.ones(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"^tokens: its parts are of the types torch.bfloat16, torch.float32"):
+        node("Conditioning").execute(mixed, sketch)

@@ -208,3 +208,8 @@ def test_the_saved_picture_carries_the_workflow(run_prompt, host):
     (shown,) = run.outputs["3"]["images"]
     path = Path(folder_paths.get_output_directory(), shown["subfolder"], shown["filename"])
     assert json.loads(Image.open(path).text["prompt"]) == prompt and path.with_suffix(".psd").exists()
+
+
+def test_a_name_that_no_file_can_have_is_named(node):
+    with pytest.raises(ValueError, match=r"^filename_prefix: no file can have this name"):
+        node("SaveLayers").execute("x" * 300, "psd", drawing(), result(), False)
