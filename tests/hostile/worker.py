@@ -33,8 +33,6 @@ def bench(pack, host, models_dir, goldens, tiny_clip, tiny_vae_state_dict, reque
     for version in VERSIONS:
         path = goldens / f"{version}.json"
         weights = {key: value for key, value in state_dict(path).items() if not key.startswith("clip.")}
-        if not pack.colorize_core.versions.detect_version(weights).configure:
-            continue  # not supported yet
         config = json.loads(path.read_text())["config"]
         widths = {name: config[key] for name, key in HEADS.items() if key in config}
         metadata = {"colorize_diffusion_config": json.dumps(widths)}
