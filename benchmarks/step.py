@@ -38,6 +38,7 @@ TURNS, WARM_UP = (5, 1) if args.cpu else (100, 20)
 TOKENS = 256
 PUBLISHED = v1_config()
 PLAIN, GUIDED, FOUR = "ComfyUI's UNet", "guided step", "4 regions"
+SET_MASK = "4 regions by ComfyUI's Conditioning (Set Mask)"
 BANDS = {GUIDED: 1.03, FOUR: 1.15}  # the largest ratio to PLAIN that is accepted
 
 
@@ -109,12 +110,14 @@ def steps_of(ours, plain, side, device):
         cached()
 
     context = torch.randn(2, TOKENS, PUBLISHED.unet.context_dim, device=device)
+    thrice = {"c_crossattn": context.repeat(3, 1, 1)}  # five rows with a reference in place of one
     return {
         PLAIN: lambda: plain.apply_model(x, sigma, c_crossattn=context),
         GUIDED: step(random_tokens()),
         "1 region": step(with_regions(1, side)),
         "2 regions": step(with_regions(2, side)),
         FOUR: step(with_regions(4, side)),
+        SET_MASK: lambda: plain.apply_model(*(rows.repeat(3, *[1] * (rows.ndim - 1)) for rows in (x, sigma)), **thrice),
         "Reference Injection": step(random_tokens(), {INJECTION: injection}),
         "Block Cache, a step between": shallow_step,
     }
