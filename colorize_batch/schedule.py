@@ -30,8 +30,8 @@ class Shot:
 
     jobs: deque[Job]
     last: Path | None = None  # the last colored frame
-    attempts: int = 0  # at the first of `jobs`
-    avoided: str = ""  # the worker at which that failed
+    errors: tuple[str, ...] = ()  # of the failed attempts at the first of `jobs`
+    avoided: str = ""  # the worker at which the last of them failed
 
 
 def make_shots(jobs: list[Job], by_folder: bool) -> list[Shot]:
@@ -66,11 +66,11 @@ def color(shots: list[Shot], pool: LocalPool | RayPool, existing: dict[str, Path
             continue
         worker, result = answer
         shot = colored.pop(worker)
-        shot.attempts += 1
-        if result.error and shot.attempts < ATTEMPTS:
-            shot.avoided = worker
-            waiting.appendleft(shot)
-            continue
+        if result.error:
+            shot.errors, shot.avoided = (*shot.errors, result.error), worker
+            if len(shot.errors) < ATTEMPTS:
+                waiting.appendleft(shot)
+                continue
         yield conclude(shot, worker, result)
         yield from settle(shot, existing)
         if shot.jobs and worker in pool.idle:
@@ -108,10 +108,10 @@ def next_frame(shot: Shot) -> Job:
 
 
 def conclude(shot: Shot, worker: str, result: Result) -> Outcome:
-    """Takes the first job away: it is done, or failed for good."""
+    """Takes the first job away: it is done, or failed for good, for each reason that its attempts met."""
     job = shot.jobs.popleft()
-    shot.attempts, shot.avoided = 0, ""
+    errors, shot.errors, shot.avoided = shot.errors, (), ""
     if result.error:
-        return Outcome(job, "failed", worker=worker, why=result.error)
+        return Outcome(job, "failed", worker=worker, why=" ".join(dict.fromkeys(errors)))
     shot.last = result.files[0]
     return Outcome(job, "done", result.files, result.seconds, worker)

@@ -71,6 +71,12 @@ def test_what_fails_twice_is_listed_and_the_rest_goes_on():
     assert {worker for worker, job in pool.log if job.name == "b"} == {"1", "2"}
 
 
+def test_a_failure_says_what_went_wrong_at_each_attempt_even_if_the_last_worker_died():
+    for dies in "12":
+        (failed,) = color(make_shots(jobs("a"), False), PlayedPool(fails={"a"}, dies={dies}), {})
+        assert set(failed.why.split()) == {"no", "died"}
+
+
 def test_a_worker_on_its_own_tries_again_itself():
     pool = PlayedPool("1", fails={"b"})
     outcomes = list(color(make_shots(jobs("a", "b", "c"), False), pool, {}))
