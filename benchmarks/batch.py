@@ -24,7 +24,8 @@ from colorize_batch.jobs import Job
 from colorize_batch.worker import CACHED_RESULTS, Settings, Worker
 from colorize_batch.workflow import drawing_slot, with_values
 from demo.data import draw_pairs
-from dev import COMFYUI, ROOT, install_demo, link_pack
+from dev import install_demo, link_pack
+from environment import COMFYUI, ROOT
 
 DRAWINGS, WARM_UP, SETTLED = 60, 10, 50
 SMALLEST = {

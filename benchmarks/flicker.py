@@ -19,7 +19,8 @@ from colorize_batch.schedule import color, make_shots
 from colorize_batch.worker import Settings
 from colorize_batch.workflow import Prompt, drawing_slot, previous_slot, reference_slot, with_values
 from demo.figures import REGIONS, Figure, random_palette, random_pose, random_style, render
-from dev import COMFYUI, ROOT, install_demo, link_pack
+from dev import install_demo, link_pack
+from environment import COMFYUI, ROOT
 
 ANIMATIONS, FRAMES, SIZE = 3, 12, 128
 VALUES = {("5", "width"): SIZE, ("5", "height"): SIZE, ("8", "steps"): 14}

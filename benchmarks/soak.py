@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 
 from colorize_batch.client import Server
-from dev import ROOT, comfyui_command, install_demo
+from dev import comfyui_command, install_demo
+from environment import ROOT
 
 PROMPTS, PARTS = 200, 20
 CHECKPOINTS = ("colorize-demo.safetensors", "colorize-demo-copy.safetensors")

@@ -7,7 +7,8 @@ import argparse
 import json
 
 from colorize_batch.client import Server
-from dev import CACHE, ROOT, comfyui_command, install_demo
+from dev import comfyui_command, install_demo
+from environment import CACHE, ROOT
 
 from .pictures import make_demo_picture, make_thumbnails
 from .settings import DEMO, PUBLISHED

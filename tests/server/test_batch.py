@@ -11,7 +11,7 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw
 
-from dev import COMFYUI
+from environment import COMFYUI
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "workflows" / "Colorize-lineart-anime-manga.json"
