@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorize_batch.jobs import Job, make_jobs, pictures_in
+from colorize_batch.jobs import Job, drawings_in, make_jobs
 from colorize_batch.pools import LocalPool
 from colorize_batch.schedule import color, make_shots
 from colorize_batch.worker import Settings
@@ -56,10 +56,11 @@ def measures(pictures: list[np.ndarray], frames: list[Figure]) -> tuple[float, f
 
 def jobs_of(prompt: Prompt, folder: Path, out: Path, *, shot: bool) -> list[Job]:
     prompt = with_values(prompt, VALUES)
-    paths = pictures_in(folder / "drawings", out)
+    drawing = drawing_slot(prompt)
+    paths = drawings_in(folder / "drawings", out, drawing)
     references = reference_slot(prompt), folder / "references"
     previous = previous_slot(prompt) if shot else None
-    return make_jobs(folder / "drawings", paths, prompt, drawing_slot(prompt), references, {}, previous)
+    return make_jobs(folder / "drawings", paths, prompt, drawing, references, {}, previous)
 
 
 def main() -> None:

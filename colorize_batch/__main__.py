@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .client import ComfyUIError
-from .jobs import Job, existing_results, make_jobs, pictures_in, read_table
+from .jobs import Job, drawings_in, existing_results, make_jobs, read_table
 from .pools import LocalPool, RayPool
 from .report import write_contact_sheets, write_report
 from .schedule import Outcome, color, make_shots
@@ -52,7 +52,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("workflow", type=Path, help="in API format (the sure way), or as the browser saves it")
-    add("--drawings", type=Path, required=True, metavar="FOLDER", help="drawings, in folders of any depth")
+    add("--drawings", type=Path, required=True, metavar="FOLDER", help="drawings or clips, in folders of any depth")
     add("--out", type=Path, required=True, metavar="FOLDER", help="where results go, by the drawings' names")
     add("--reference", type=Path, metavar="FILE_OR_FOLDER", help="for all, or by the drawing's or its folder's name")
     add("--table", type=Path, metavar="CSV", help="columns drawing, reference and any NODE.INPUT: a value or a file")
@@ -84,10 +84,12 @@ def prepare_prompt(args: argparse.Namespace, prompt: Prompt) -> Prompt:
     return with_values(prompt, values)
 
 
-def plan(args: argparse.Namespace, workflow: Prompt, paths: list[Path]) -> list[Job]:
+def plan(args: argparse.Namespace, workflow: Prompt) -> list[Job]:
     """The jobs that the command line asks for, with a workflow in API format. Raises ValueError."""
     prompt = prepare_prompt(args, workflow)
     drawing = find_slot(prompt, args.drawing_input) if args.drawing_input else drawing_slot(prompt)
+    drawings = args.drawings.resolve()
+    paths = drawings_in(drawings, args.out.resolve(), drawing)
     reference = previous = None
     if args.reference_input:
         reference = find_slot(prompt, args.reference_input)
@@ -97,7 +99,7 @@ def plan(args: argparse.Namespace, workflow: Prompt, paths: list[Path]) -> list[
         previous = find_slot(prompt, args.previous_input) if args.previous_input else previous_slot(prompt)
     table = read_table(args.table, prompt, reference) if args.table else {}
     given = (reference, args.reference.resolve()) if args.reference else None
-    return make_jobs(args.drawings.resolve(), paths, prompt, drawing, given, table, previous)
+    return make_jobs(drawings, paths, prompt, drawing, given, table, previous)
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -106,8 +108,7 @@ def run(args: argparse.Namespace) -> dict:
     if out == drawings:
         raise ValueError("--out must be another folder than --drawings: results have the drawings' names.")
     workflow = read_workflow(args.workflow)
-    paths = pictures_in(drawings, out)
-    jobs = plan(args, workflow, paths) if is_prompt(workflow) else []
+    jobs = plan(args, workflow) if is_prompt(workflow) else []
     settings = Settings(out, comfyui_folder(args.comfyui), args.flags)
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(staging_folder(out), ignore_errors=True)
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> dict:
         LocalPool(settings) if args.workers == 1 and not args.address else RayPool(settings, args.workers, args.address)
     )
     try:
-        jobs = jobs or plan(args, prompt_of_saved(workflow, pool.object_info()), paths)
+        jobs = jobs or plan(args, prompt_of_saved(workflow, pool.object_info()))
         return color_and_report(args, jobs, pool, existing)
     finally:
         pool.close()

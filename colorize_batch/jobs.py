@@ -5,11 +5,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .workflow import Prompt, Slot, find_slot, parse_value, picture_slots, reference_slot, with_values
+from .workflow import VIDEO_INPUTS, Prompt, Slot, find_slot, parse_value, picture_slots, reference_slot, with_values
 
 REPORT = "report.json"
 SHEET = "contact-sheet"
 PICTURE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+VIDEO_ENDINGS = {".mp4", ".webm", ".mov", ".mkv", ".avi"}
 
 
 @dataclass(frozen=True)
@@ -41,21 +42,25 @@ def natural(path: Path) -> list:
     ]
 
 
-def pictures_in(folder: Path, out: Path) -> list[Path]:
-    """Every picture file below a folder, relative to it, in natural order, leaving `out` out. Raises ValueError."""
+def drawings_in(folder: Path, out: Path, slot: Slot) -> list[Path]:
+    """Every picture file (video, where `slot` loads one) below a folder, relative to it, in natural order.
+
+    `out` is left out. Raises ValueError.
+    """
     if not folder.is_dir():
         raise ValueError(f"--drawings: {folder} is no folder.")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+    kind, endings = ("video", VIDEO_ENDINGS) if slot[1] in VIDEO_INPUTS else ("picture", PICTURE_ENDINGS)
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in endings and path.is_file())
     results = out if out.is_relative_to(folder) else None
-    pictures = sorted((path.relative_to(folder) for path in found if results not in path.parents), key=natural)
-    if not pictures:
-        raise ValueError(f"--drawings: {folder} has no picture ({', '.join(sorted(PICTURE_ENDINGS))}).")
+    drawings = sorted((path.relative_to(folder) for path in found if results not in path.parents), key=natural)
+    if not drawings:
+        raise ValueError(f"--drawings: {folder} has no {kind} ({', '.join(sorted(endings))}).")
     by_name: dict[str, Path] = {}
-    for path in pictures:
+    for path in drawings:
         other = by_name.setdefault(result_name(path), path)
         if other != path:
             raise ValueError(f"--drawings: {other} and {path} would have the same result: rename one of them.")
-    return pictures
+    return drawings
 
 
 def result_name(drawing: Path) -> str:

@@ -10,7 +10,7 @@ Slot = tuple[str, str]  # a node's id and the name of its input
 # Input kinds that are widgets: the browser saves a value for each, connected or not.
 WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 AFTER_GENERATE = "control_after_generate"  # the widget that a seed brings along
-UPLOAD = "upload"  # the button that a picture brings along
+UPLOAD = "upload"  # the button that a picture or a video brings along
 BUTTONS = (AFTER_GENERATE, UPLOAD)
 NOTES = ("Note", "MarkdownNote")
 MODES = {2: "muted", 4: "bypassed"}
@@ -22,6 +22,8 @@ PREVIOUS_TITLES = ("previous",)
 DRAWING_NODES = ("ColorizeDiffusion_PrepareSketch", "ColorizeDiffusion_EncodeSketch")
 REFERENCE_NODES = ("ColorizeDiffusion_EncodeReference",)
 SEEDS = ("seed", "noise_seed")
+PICTURE_INPUTS = ("image",)
+VIDEO_INPUTS = ("file", "video")
 
 
 # --- the file -----------------------------------------------------------------------------------------------------
@@ -91,7 +93,7 @@ def widget_names(info: dict) -> list[str]:
             if (isinstance(kind, list) or kind in WIDGET_TYPES) and not options.get("forceInput"):
                 names.append(name)
                 names += [AFTER_GENERATE] if options.get(AFTER_GENERATE) else []
-                buttons += [UPLOAD] if options.get("image_upload") else []
+                buttons += [UPLOAD] if options.get("image_upload") or options.get("video_upload") else []
         names += buttons
     return names
 
@@ -155,11 +157,12 @@ def seed_slots(prompt: Prompt) -> list[Slot]:
 
 
 def picture_slots(prompt: Prompt) -> list[Slot]:
-    """Every node that loads a picture: it has an `image` by name, and nothing comes into it."""
+    """Every node that loads a picture or a video: it has one by name, and nothing comes into it."""
     return [
-        (key, "image")
+        (key, name)
         for key, node in prompt.items()
-        if isinstance(node["inputs"].get("image"), str) and not any(map(is_link, node["inputs"].values()))
+        for name in (*PICTURE_INPUTS, *VIDEO_INPUTS)
+        if isinstance(node["inputs"].get(name), str) and not any(map(is_link, node["inputs"].values()))
     ]
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 from environment import COMFYUI
 
 ROOT = Path(__file__).parents[2]
+CLIP_WORKFLOW = ROOT / "demo" / "clip.json"
 TEMPLATE = ROOT / "workflows" / "Colorize-lineart-anime-manga.json"
 TINY_VALUES = ("1.ckpt_name=tiny-eps.safetensors", "2.clip_name=tiny-clip.safetensors", "5.width=64", "5.height=64")
 BROKEN, WITHOUT_REFERENCE = "alice/5", "carol/1"
@@ -40,11 +42,19 @@ def drawings(tmp_path_factory) -> Path:
     return folder
 
 
-def command(folder: Path, out: Path, base: Path, *options: str, python: tuple[str, ...] = ("-m", "colorize_batch")):
+def command(
+    folder: Path,
+    out: Path,
+    base: Path,
+    *options: str,
+    python: tuple[str, ...] = ("-m", "colorize_batch"),
+    workflow: Path = TEMPLATE,
+    drawings: str = "drawings",
+) -> list[str]:
     values = [part for value in (*TINY_VALUES, "Colorize.steps=2") for part in ("--set", value)]
     return [
-        *(sys.executable, *python, str(TEMPLATE)),
-        *("--drawings", str(folder / "drawings"), "--out", str(out), "--reference", str(folder / "references")),
+        *(sys.executable, *python, str(workflow)),
+        *("--drawings", str(folder / drawings), "--out", str(out), "--reference", str(folder / "references")),
         *(*values, "--comfyui", str(COMFYUI), *options, "--", "--base-directory", str(base)),
     ]
 
@@ -104,6 +114,22 @@ def test_more_workers_without_ray_are_refused_in_a_sentence(drawings, base, tmp_
     done = subprocess.run(refused, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().startswith("More than one worker needs Ray: pip install -r requirements-batch.txt")
+
+
+def test_a_clip_becomes_a_clip_by_the_hosts_own_video_nodes(drawings, base, tmp_path):
+    (drawings / "clips").mkdir()
+    with av.open(str(drawings / "clips" / "bob.mp4"), "w") as clip:
+        stream = clip.add_stream("h264", rate=12)
+        stream.width = stream.height = 64
+        for number in (1, 2, 3):
+            frame = av.VideoFrame.from_image(Image.open(drawings / "drawings" / "bob" / f"{number}.png"))
+            clip.mux(stream.encode(frame))
+        clip.mux(stream.encode())
+    clips = command(drawings, tmp_path, base, "--workers", "1", workflow=CLIP_WORKFLOW, drawings="clips")
+    assert subprocess.run(clips, cwd=ROOT).returncode == 0
+    with av.open(str(tmp_path / "bob.mp4")) as clip:
+        assert clip.streams.video[0].average_rate == 12
+        assert [(frame.width, frame.height) for frame in clip.decode(video=0)] == [(64, 64)] * 3
 
 
 def test_two_ray_workers_of_which_one_is_killed_give_what_one_gives(one_by_one, drawings, base):

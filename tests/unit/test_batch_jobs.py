@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colorize_batch.jobs import existing_results, find_reference, make_jobs, natural, pictures_in, read_table
+from colorize_batch.jobs import drawings_in, existing_results, find_reference, make_jobs, natural, read_table
 
 DRAWING, REFERENCE, PREVIOUS = ("1", "image"), ("2", "image"), ("5", "image")
 PROMPT = {
@@ -42,25 +42,32 @@ def test_numbers_in_names_are_sorted_as_numbers(numbers):
 
 def test_drawings_are_found_in_folders_of_any_depth_but_never_results(folder):
     drawings = folder("pages", "b/10.png", "b/2.JPG", "a.webp", "notes.txt", "out/a.png")
-    found = pictures_in(drawings, drawings / "out")
+    found = drawings_in(drawings, drawings / "out", DRAWING)
     assert [path.as_posix() for path in found] == ["a.webp", "b/2.JPG", "b/10.png"]
 
 
 def test_results_may_lie_in_a_folder_that_holds_the_drawings(folder):
     drawings = folder("all/pages", "1.png")
-    assert pictures_in(drawings, drawings.parent) == [Path("1.png")]
+    assert drawings_in(drawings, drawings.parent, DRAWING) == [Path("1.png")]
 
 
 def test_two_drawings_with_one_result_are_refused(folder):
     with pytest.raises(ValueError, match=r"1\.jpg and 1\.png would have the same result"):
-        pictures_in(folder("pages", "1.png", "1.jpg"), Path("out"))
+        drawings_in(folder("pages", "1.png", "1.jpg"), Path("out"), DRAWING)
 
 
 def test_a_folder_without_drawings_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="has no picture"):
-        pictures_in(folder("pages", "notes.txt"), Path("out"))
+        drawings_in(folder("pages", "notes.txt"), Path("out"), DRAWING)
     with pytest.raises(ValueError, match="is no folder"):
-        pictures_in(tmp_path / "absent", Path("out"))
+        drawings_in(tmp_path / "absent", Path("out"), DRAWING)
+
+
+def test_a_workflow_that_loads_a_video_takes_the_clips_of_a_folder_and_no_pictures(folder):
+    drawings = folder("clips", "1.png", "b.mp4", "a/2.WEBM")
+    assert drawings_in(drawings, Path("out"), ("1", "file")) == [Path("a/2.WEBM"), Path("b.mp4")]
+    with pytest.raises(ValueError, match=r"has no video \(.*\.mp4"):
+        drawings_in(folder("pages", "1.png"), Path("out"), ("1", "video"))
 
 
 def test_results_that_exist_are_known_by_their_names_and_reports_are_none(folder):
@@ -85,7 +92,7 @@ def test_a_reference_is_named_as_the_drawing_or_a_folder_it_lies_in(folder, draw
 
 
 def jobs_of(drawings, *, reference=None, table=None, previous=None):
-    paths = pictures_in(drawings, Path("out"))
+    paths = drawings_in(drawings, Path("out"), DRAWING)
     return make_jobs(drawings, paths, PROMPT, DRAWING, reference, table or {}, previous)
 
 

@@ -144,6 +144,18 @@ def test_a_workflows_only_picture_is_the_drawing():
     assert drawing_slot({"7": loader(), "8": node("Other", image=["7", 0])}) == ("7", "image")
 
 
+def test_a_workflows_only_video_is_the_drawing_and_pictures_beside_it_are_found_by_what_they_feed():
+    prompt = {
+        "1": node("LoadVideo", file="a.mp4"),
+        "2": node("GetVideoComponents", video=["1", 0]),
+        "3": loader(),
+        "4": node("ColorizeDiffusion_PrepareSketch", image=["2", 0]),
+        "5": node("ColorizeDiffusion_EncodeReference", image=["3", 0]),
+    }
+    assert drawing_slot(prompt) == ("1", "file")
+    assert reference_slot(prompt) == ("3", "image")
+
+
 def test_where_it_is_not_clear_there_is_a_sentence_with_the_option_to_use():
     prompt = {"1": loader(), "2": loader()}
     with pytest.raises(ValueError, match=r"takes the drawing: .*--drawing-input NODE.INPUT"):
