@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from PIL import Image
 
 from . import svg
 from .lines import LineStyle, line_art, strayed
@@ -38,13 +39,13 @@ def picture_of(
 
     framed = svg.framed(root, box)
     large = side * SUPERSAMPLING
-    color = on_background(framed, background, large)
+    color = svg.rendered(framed, large, background=tuple(background))[..., :3]
     found = svg.paints(framed, large)
     used = np.flatnonzero(np.bincount(found.number.ravel()))
     if len(used) > MOST_PAINTS:
         raise svg.Unusable(f"{len(used)} paints")
     number = np.searchsorted(used, np.arange(used[-1] + 1)).astype(np.uint16)[found.number]
-    colors = median_colors(color, number, len(used))
+    colors = median_colors(color, number, len(used)) / 255
     stroke = np.array([paint > 0 and found.stroke[paint - 1] for paint in used])
     if lines is None:
         ink, own = line_art(number, colors, stroke, used > 0, style)
@@ -56,23 +57,20 @@ def picture_of(
     regions, names = color_regions(number, sources, own)
     return ArtPicture(
         color=reduced(color),
-        sketch=reduced(1 - strayed(ink, style) * (1 - style.pencil)),
+        sketch=reduced(paper_and_ink(strayed(ink, style) * (1 - style.pencil))),
         regions=regions[::SUPERSAMPLING, ::SUPERSAMPLING].astype(np.uint8),
         sources=names,
     )
 
 
-def on_background(framed, background: np.ndarray, side: int) -> np.ndarray:
-    """The rendered drawing [side,side,3] in 0..1."""
-    rgba = svg.rendered(framed, side).astype(np.float32) / 255
-    return rgba[..., :3] * rgba[..., 3:] + np.asarray(background, np.float32) / 255 * (1 - rgba[..., 3:])
-
-
 def reduced(image: np.ndarray) -> np.ndarray:
-    """Means over SUPERSAMPLING x SUPERSAMPLING pixels of an image in 0..1, as uint8."""
-    height, width, *channels = image.shape
-    blocks = image.reshape(height // SUPERSAMPLING, SUPERSAMPLING, width // SUPERSAMPLING, SUPERSAMPLING, *channels)
-    return (blocks.mean((1, 3)) * 255).round().astype(np.uint8)
+    """Means over SUPERSAMPLING x SUPERSAMPLING pixels of a uint8 image."""
+    return np.asarray(Image.fromarray(image).reduce(SUPERSAMPLING))
+
+
+def paper_and_ink(ink: np.ndarray) -> np.ndarray:
+    """Ink 0..1, black on white in uint8."""
+    return (255.5 - 255 * ink).astype(np.uint8)
 
 
 def median_colors(color: np.ndarray, number: np.ndarray, count: int) -> np.ndarray:

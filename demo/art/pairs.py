@@ -9,7 +9,7 @@ from ..words import BOTTOM_NOUNS, FIRST_OF_DRAWING, MORE_REGIONS, NOUN_COLORS, U
 from . import svg
 from .avatars import ARTISTS, Artist, AvatarPalette, draw_avatar, random_avatar_palette, recolored_palette
 from .clipart import COLLECTIONS, Drawing, families, svg_text
-from .drawing import mirrored, on_background, picture_of, reduced
+from .drawing import mirrored, picture_of
 from .lines import random_line_style
 from .recoloring import random_recoloring, recolored
 from .sources import Sources
@@ -63,13 +63,13 @@ def avatar_side(
     root = svg.parse(avatar.source)
     box = avatar_box(root, artist, rng)
     picture = picture_of(root, box, palettes[0].rgb["background"], random_line_style(rng), side)
-    recolored = on_background(svg.framed(svg.parse(other.source), box), palettes[1].rgb["background"], 2 * side)
+    recolored = svg.rendered(svg.framed(svg.parse(other.source), box), side, background=palettes[1].rgb["background"])
     numbers = [0, *(MORE_REGIONS.get(avatar.noun_of.get(source), UNNAMED) for source in picture.sources)]
     regions = np.array(numbers, np.uint8)[picture.regions]
     share = np.bincount(regions.ravel(), minlength=256) / regions.size
     seen = [noun for noun in avatar.words if share[MORE_REGIONS[noun]] >= LEAST_SHARE]
     return Side(
-        picture.color, picture.sketch, regions, reduced(recolored),
+        picture.color, picture.sketch, regions, recolored[..., :3],
         words={noun: avatar.words[noun] for noun in seen},
         recolored_words={noun: other.words[noun] for noun in seen},
         known=(*avatar.words, *BOTTOM_NOUNS),
@@ -130,7 +130,7 @@ def thing_side(
     picture = picture_of(root, box, background, random_line_style(rng), side, lines)
     if 1 - picture.sketch.mean() / 255 < LEAST_INK:
         raise svg.Unusable("hardly a line")
-    recolored = reduced(on_background(svg.framed(root, box), other, 2 * side))
+    recolored = svg.rendered(svg.framed(root, box), side, background=tuple(other))[..., :3]
     if rng.random() < 0.5:
         picture, recolored = mirrored(picture), np.ascontiguousarray(recolored[:, ::-1])
     table = [0, *(numbers.setdefault(source, FIRST_OF_DRAWING + len(numbers)) for source in picture.sources)]

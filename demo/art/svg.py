@@ -68,8 +68,11 @@ def local_name(element) -> str:
     return element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
 
 
-def rendered(root, side: int, crisp: bool = False) -> np.ndarray:
-    """RGBA [side,side,4] uint8, `crisp` without smoothed edges; raises Unusable where the renderer gives up."""
+def rendered(root, side: int, crisp: bool = False, background: tuple[float, float, float] | None = None) -> np.ndarray:
+    """RGBA [side,side,4] uint8, `crisp` without smoothed edges, before a `background` in 0..255 if given.
+
+    Raises Unusable where the renderer gives up.
+    """
     import resvg_py
     from lxml import etree
 
@@ -79,6 +82,7 @@ def rendered(root, side: int, crisp: bool = False) -> np.ndarray:
             width=side,
             height=side,
             skip_system_fonts=True,
+            background=background and "#" + "".join(f"{round(value):02x}" for value in background),
             shape_rendering="crisp_edges" if crisp else "geometric_precision",
         )
     except (KeyboardInterrupt, SystemExit):
