@@ -6,6 +6,7 @@ from pathlib import Path
 from colorize_core.host import standalone
 
 STAGES = ("draw", "autoencoder", "clip", "colorizer", "export", "examples", "measure", "couples")
+TRAINED_PARTS = ("autoencoder", "clip", "colorizer")
 
 
 def arguments() -> argparse.Namespace:
@@ -19,6 +20,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--share", type=float, default=1.0, help="how much of the whole training is done, up to 1")
     parser.add_argument("--start", type=Path, help="the folder of a demo model to go on from (default: from nothing)")
+    parser.add_argument(
+        "--keep", nargs="+", default=[], choices=TRAINED_PARTS, help="parts of START that are not trained"
+    )
     return parser.parse_args()
 
 
@@ -32,7 +36,7 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     args.folder.mkdir(parents=True, exist_ok=True)
-    run = stages.DemoRun(args.folder, args.packages, args.share, args.start, args.workers)
+    run = stages.DemoRun(args.folder, args.packages, args.share, args.start, args.workers, tuple(args.keep))
     for stage in [args.only] if args.only else STAGES:
         getattr(stages, stage)(run)
 

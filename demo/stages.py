@@ -4,7 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,8 @@ class DemoRun:
     """A training: where its unfinished work and the packages are, and how much of it is done.
 
     `share`: of the steps and pictures of the whole training, up to 1; a run can go on with a larger one.
-    `start`: the folder of a model to go on from, None to start from nothing. `workers`: processes that draw.
+    `start`: the folder of a model to go on from, None to start from nothing. `unchanged`: parts of it that are not
+    trained. `workers`: processes that draw.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class DemoRun:
     share: float = 1.0
     start: Path | None = None
     workers: int = 1
+    unchanged: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not 0 < self.share <= 1:
@@ -71,6 +73,8 @@ class DemoRun:
         for name in (CHECKPOINT_FILE, CLIP_FILE):
             if self.start and not (self.start / name).is_file():
                 raise ValueError(f"start: {self.start} has no {name}; give the folder of a demo model.")
+        if self.unchanged and not self.start:
+            raise ValueError(f"keep: there is no {self.unchanged[0]} yet; give the folder of a demo model as start.")
 
     def of(self, whole: int) -> int:
         """The run's share of a number, enough to warm up and fall."""
@@ -86,7 +90,10 @@ def enlarged(batch: int) -> int:
 
 
 def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_rate: float, run: DemoRun) -> nn.Module:
-    """`model` after `steps` of `loss(model, rng, step)`; what a step draws depends on its number alone."""
+    """`model` after `steps` of `loss(model, rng, step)`, or unchanged; a step's number says what it draws."""
+    processes = start_processes()
+    if name in run.unchanged:
+        return model.to(processes.device).eval()
     settings = TrainingSettings(
         steps=run.of(steps),
         learning_rate=peak_rate * (STARTED_RATE if run.start else 1),
@@ -101,10 +108,13 @@ def trained_part(name: str, model: nn.Module, loss: StepLoss, steps: int, peak_r
     if on_gpu():
         model.compile(dynamic=False)
 
-    def loss_of(model: nn.Module, step: int) -> torch.Tensor:
-        return loss(model, np.random.default_rng((DRAWING_SEED, step)), step)
+    def numbered(first: int) -> Iterator[torch.Tensor]:
+        return (torch.tensor([step]) for step in itertools.count(first))
 
-    return train(start_processes(), model, itertools.count, loss_of, settings, run.folder / name)
+    def loss_of(model: nn.Module, number: torch.Tensor) -> torch.Tensor:
+        return loss(model, np.random.default_rng((DRAWING_SEED, int(number))), int(number))
+
+    return train(processes, model, numbered, loss_of, settings, run.folder / name)
 
 
 @functools.cache

@@ -91,7 +91,31 @@ def test_a_run_of_no_share_or_from_no_model_says_so(demo_module, tmp_path):
             stages.DemoRun(tmp_path, tmp_path, share)
     with pytest.raises(ValueError, match=r"has no colorize-demo\.safetensors"):
         stages.DemoRun(tmp_path, tmp_path, start=tmp_path)
+    with pytest.raises(ValueError, match="keep: there is no clip yet"):
+        stages.DemoRun(tmp_path, tmp_path, unchanged=("clip",))
     assert stages.DemoRun(tmp_path, tmp_path, start=DEMO).start == DEMO
+
+
+def test_a_part_is_trained_step_by_step_and_a_larger_share_goes_on_with_it(demo_module, tmp_path):
+    stages, steps = demo_module("stages"), []
+
+    def loss(model, rng, step):
+        steps.append(step)
+        return (model(torch.ones(1, 1)) - rng.random()).square().mean()
+
+    for share in (0.001, 0.026):
+        run = stages.DemoRun(tmp_path, tmp_path, share)
+        with torch.inference_mode(False):
+            stages.trained_part("clip", torch.nn.Linear(1, 1), loss, 8000, 1e-3, run)
+    assert steps == list(range(208)) and (tmp_path / "clip" / "step-00000208").is_dir()
+
+
+def test_a_part_that_is_to_stay_is_that_of_the_file(demo_module, tmp_path):
+    stages = demo_module("stages")
+    run = stages.DemoRun(tmp_path, tmp_path, start=DEMO, unchanged=("autoencoder",))
+    given = demo_module("vae").file_weights(DEMO / CHECKPOINT)
+    assert all(torch.equal(weight, given[key]) for key, weight in stages.autoencoder(run).state_dict().items())
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unseen_pictures_error_is_that_of_its_paper_and_its_spread_that_of_pairs(demo_module):
