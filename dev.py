@@ -4,7 +4,7 @@
     python3 dev.py demo            color a drawing with the demo model: out/demo.png
     python3 dev.py test [...]      run all tests (arguments go to pytest)
     python3 dev.py serve [...]     ComfyUI in the browser (arguments go to ComfyUI)
-    python3 dev.py bench           a step of our model against a step of ComfyUI's own; a text edit; a batch
+    python3 dev.py bench [...]     what everything costs, against ComfyUI's own model: docs/benchmarks.md
     python3 dev.py train FILE      train a model of your own (README, "Train your own")
     python3 dev.py train-demo [..] train the demo model (arguments go to the training)
     python3 dev.py ablation [...]  what each training strategy does, in numbers: ablation/ (an hour)
@@ -117,9 +117,8 @@ def test(*arguments: str) -> int:
     return 0
 
 
-def bench() -> int:
-    scripts = ("benchmarks.step", "benchmarks.text", "benchmarks.batch")
-    return max(run_python("-m", script, PYTHONPATH=str(COMFYUI)) for script in scripts)
+def bench(*arguments: str) -> int:
+    return run_python("-m", "benchmarks.table", *arguments, PYTHONPATH=str(COMFYUI))
 
 
 def train_demo(*arguments: str) -> int:

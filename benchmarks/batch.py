@@ -1,4 +1,4 @@
-"""A batch's worker against a plain loop in one process, drawing by drawing: `python dev.py bench` or, for more of them,
+"""A batch's worker against a plain loop in one process, drawing by drawing:
 
     python -m benchmarks.batch 500
 

@@ -4,6 +4,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -35,33 +36,46 @@ def page(side: int) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.from_numpy(array.astype(np.float32) / 255)[None] for array in arrays)
 
 
-def timed(name: str, run):
+def timed(name: str, run: Callable) -> None:
     start, work = time.perf_counter(), time.process_time()
-    made = run()
+    run()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB
     seconds, work = time.perf_counter() - start, time.process_time() - work
     print(f"{name:12} {seconds:6.2f} s (of processors: {work:6.2f} s)   peak so far {peak:5.2f} GiB", flush=True)
-    return made
 
 
 def in_bytes(image: torch.Tensor) -> np.ndarray:
     return (image[0] * 255).round().byte().numpy()
 
 
-@torch.inference_mode()
-def main() -> None:
-    sketch, image = page(int(sys.argv[1]) if len(sys.argv) > 1 else 4096)
+def nodes(side: int) -> dict[str, Callable]:
+    """What each node does with a page of `side` pixels, by the node's name and in order: a later one takes what those
+    before it made."""
+    sketch, image = page(side)
     lab(np.zeros((1, 3), np.float32))  # imports what it needs
-    color, lines = timed("Line Layer", lambda: line_layers(image, sketch)[1:])
-    palette = timed("Palette", lambda: palette_of(image, 8, torch.zeros(0, 3)))
-    flats = timed("Flat Colors", lambda: flat_layers(image, sketch, palette=palette)[0])
+    made = {}
+
+    def line_layer():
+        made["color"], made["lines"] = line_layers(image, sketch)[1:]
+
+    def palette():
+        made["palette"] = palette_of(image, 8, torch.zeros(0, 3))
+
+    def flats():
+        made["flats"] = flat_layers(image, sketch, palette=made["palette"])[0]
 
     def save():
-        parts = (in_bytes(part) for part in (sketch, color, flats, lines, image))
+        parts = (in_bytes(part) for part in (sketch, made["color"], made["flats"], made["lines"], image))
         with tempfile.TemporaryDirectory() as folder:
             write_psd(Path(folder, "page.psd"), *page_layers(*parts, split_flats=True))
 
-    timed("Save Layers", save)
+    return {"Line Layer": line_layer, "Palette": palette, "Flat Colors": flats, "Save Layers": save}
+
+
+@torch.inference_mode()
+def main() -> None:
+    for name, run in nodes(int(sys.argv[1]) if len(sys.argv) > 1 else 4096).items():
+        timed(name, run)
 
 
 if __name__ == "__main__":
