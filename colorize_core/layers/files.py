@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 from ..files import atomic_write
 
@@ -86,6 +86,7 @@ def write_psd(path: Path, layers: list[Layer], merged: np.ndarray) -> None:
 
     Raises ValueError for pictures larger than the format allows.
     """
+    from PIL import ImageCms
     from psd_tools import PSDImage
     from psd_tools.constants import BlendMode, Resource
     from psd_tools.psd.image_resources import ImageResource

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 
 from ..images import rgb_on
@@ -104,6 +103,8 @@ def _found(pixels: np.ndarray, count: int, given: np.ndarray) -> np.ndarray:
     if len(colors) <= count:
         centers = colors
     else:
+        from scipy.cluster.vq import kmeans2  # here, since it takes a quarter of the pack's import
+
         points = lab(in_255ths(pixels))
         _, cluster = kmeans2(points, _far_apart(lab(colors), weights, count), minit="matrix", missing="warn")
         centers = np.stack([np.median(pixels[cluster == k], axis=0) for k in np.unique(cluster)])

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,8 @@ FROM_HOST = {
     "latent_preview",
     "server",
 }
+AT_START = {"torch", "numpy", "PIL.Image", "PIL.ImageDraw", "PIL.ImageFont", "safetensors", "scipy.ndimage"}
+AT_START |= {"scipy.sparse", "scipy.spatial"}  # what ComfyUI has imported before any pack, so that it costs nothing
 TRAINING = "colorize_core/training/"
 VERSIONS, HOST_VERSIONS = "colorize_core/versions/", "colorize_core/host/versions/"
 NO_VERSIONS = {"__init__", "stable_diffusion"}  # the loop; and what a v1 can be trained from
@@ -110,6 +113,25 @@ def test_nothing_below_imports_what_lies_above():
     below = [module for module in modules(*PACK) if not module.startswith(TRAINING)]
     assert importers("colorize_core.training", *ABOVE, among=below) == []
     assert importers(*ABOVE, among=modules(TRAINING)) == []
+
+
+def imports_at_once(module: str) -> set[str]:
+    """Dotted names of what a module imports from outside when it is itself imported."""
+    found = set()
+    for node in tree(module).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
+
+
+def test_a_library_that_comfyui_does_not_start_with_is_imported_where_it_is_used():
+    pack = [module for module in modules(*PACK) if not module.startswith(TRAINING)]
+    late = {
+        (module, name) for module in pack for name in imports_at_once(module) if not is_in(name, *AT_START, *FROM_HOST)
+    }
+    assert late == set()
 
 
 # Rooms
