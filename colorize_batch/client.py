@@ -53,6 +53,7 @@ class Server:
         python, *program = command
         self.command = [python, str(TETHER), *program, "--disable-auto-launch", "--port", str(port)]
         self.log = folder / "comfyui.log"
+        self.seconds = 0.0  # most of what the last prompt took
         self.address = f"127.0.0.1:{port}"
         self.url = f"http://{self.address}"
 
@@ -102,11 +103,14 @@ class Server:
     def wait(self, prompt_id: str) -> dict:
         """Waits for a queued prompt; gives its history: `outputs` and `status`."""
         start = time.monotonic()
+        pause = self.seconds  # a look costs ComfyUI a few milliseconds of its work: the first when it may be done
         while time.monotonic() < start + PROMPT_SECONDS and self.process.poll() is None:
+            time.sleep(min(0.5, pause))
+            waited = time.monotonic() - start
             if history := self.request(f"/history/{prompt_id}"):
+                self.seconds = 0.9 * waited
                 return history[prompt_id]
-            # Often for what is soon done, seldom for what takes long: a few percent of the whole, either way.
-            time.sleep(min(0.5, 0.01 + 0.03 * (time.monotonic() - start)))
+            pause = 0.005 + 0.03 * waited  # seldom for what takes long: a few percent of the whole
         raise ServerStopped(f"ComfyUI stopped or takes too long. The end of its log, {self.log}:\n{self.log_tail()}")
 
     def run(self, prompt: dict) -> dict[str, dict]:
