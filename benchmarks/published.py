@@ -19,6 +19,8 @@ import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
 import comfy.samplers
+from comfy.ldm.models.autoencoder import AutoencoderKL
+from comfy.taesd.taesd import TAESD
 
 from colorize_core.figure import Figure
 from colorize_core.host.block_cache import BLOCK_CACHE, RunCache
@@ -28,6 +30,8 @@ from colorize_core.host.versions import host_config
 from colorize_core.sketch import Sketch
 from colorize_core.tokens import ReferenceTokens, Region
 from colorize_core.versions.v1 import v1_config
+
+from .published_size import VAE
 
 PUBLISHED = v1_config()
 WIDTH, TOKENS = PUBLISHED.unet.context_dim, 256
@@ -44,7 +48,7 @@ def build(model_class):
 def randomize(module: torch.nn.Module) -> None:
     """Weights as a fresh model has them: each layer keeps the size of what goes through it."""
     for parameter in module.parameters():
-        if parameter.ndim == 1:
+        if parameter.ndim < 2:
             parameter.fill_(0.5)
         else:
             parameter.normal_(std=parameter[0].numel() ** -0.5)
@@ -63,6 +67,15 @@ def clip_vision():
     """A CLIP ViT-H, as the host's CLIP_VISION."""
     made = comfy.clip_vision.ClipVisionModel(str(CLIP_CONFIG))
     randomize(made.model)
+    return made
+
+
+def decoders() -> dict[str, torch.nn.Module]:
+    """The VAE's decoder and TAESD's, which decode a latent [B,4,h,w]."""
+    device, made = comfy.model_management.get_torch_device(), {"VAE": AutoencoderKL(ddconfig=VAE, embed_dim=4)}
+    made |= {"TAESD": TAESD(latent_channels=4)}
+    for network in made.values():
+        randomize(network.to(device, DTYPE))
     return made
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import comfy.model_management
 import torch
 import torch.nn.functional as F
 
@@ -54,8 +55,9 @@ def steps(models, pixels: int, batch: int, *, quick: bool) -> Group:
         return group | {
             (row, DROPPED): published.step(ours, cases[row][0], pixels, batch, **cases[row][1]) for row in (STEP, FOUR)
         }
-    group[FOUR, HOST] = published.host_step(plain, pixels, 6 * batch)  # as Conditioning (Set Mask): five with tokens
     for row, (tokens, more) in cases.items():
+        if row == FOUR:  # as Conditioning (Set Mask) does it: five rows with a reference
+            group[row, HOST] = published.host_step(plain, pixels, 6 * batch)
         group[row, PLAIN] = published.step(ours, tokens, pixels, batch, WITHOUT_SAVING, **more)
         group[row, DROPPED] = published.step(ours, tokens, pixels, batch, **more)
         group[row, CACHE] = published.between(ours, tokens, pixels, batch, WITHOUT_SAVING, **more)
@@ -85,12 +87,16 @@ def pictures(models, pixels: int, batch: int) -> Group:
 
 
 def encoders(models, pixels: int) -> Group:
-    """What is made once for a run or a reference: the sketch's maps, the tokens of a picture by a CLIP ViT-H."""
+    """What is made once for a run or a reference: the sketch's maps, the tokens of a picture by a CLIP ViT-H, and the
+    picture itself."""
+    latent = torch.randn(1, 4, pixels // 8, pixels // 8).to(comfy.model_management.get_torch_device(), published.DTYPE)
+    decoders = published.decoders()
     reference, clip = torch.rand(1, 512, 512, 3), published.clip_vision()
     conditions = partial(published.conditions, models[0].model, random_tokens(), pixels)
     return {
         ("sketch encoding, for both rows", PLAIN): conditions,
         ("reference encoding", PLAIN): partial(encode_reference, clip, reference),
+        **{(f"decoding, {name}", PLAIN): partial(network.decode, latent) for name, network in decoders.items()},
     }
 
 
