@@ -56,9 +56,12 @@ def conds(model, cond: dict) -> dict:
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
-    """Left as it is where another pack changes the cross-attentions: its tokens may be there for dropped rows too."""
+    """Left as it is where another pack changes the cross-attentions: its tokens may be there for dropped rows too; and
+    where it has made other rows of the batch, such as tiles."""
     flags = unet_pass.keywords.pop(DROPPED_ROWS, ())
     if not any(flags) or options.get("patches", {}).get("attn2_patch"):
+        return options
+    if len(flags) != len(unet_pass.keywords["context"]):
         return options
     groups = itertools.groupby(enumerate(flags), key=lambda row: row[1])
     numbers = [(dropped, [row for row, _ in group]) for dropped, group in groups]

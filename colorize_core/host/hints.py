@@ -18,11 +18,16 @@ SKETCH = "colorize_sketch"  # [B,3,H,W] in -1..1, white lines on black
 SKETCH_STRENGTH = "colorize_sketch_strength"
 SKETCH_PER_SCALE = "colorize_sketch_per_scale"  # a list of a factor for each map
 
+POSITION = "sketch_position"  # keyword of a pass: row and column, in the picture, of each latent pixel [B,2,h,w]
 MAPS = "colorize_hints"  # key of transformer_options within a pass: the maps by their input block
 
 
 class CONDHint(comfy.conds.CONDRegular):
-    """A map [B,C,ceil(H/downscale),ceil(W/downscale)] that goes with a latent [B,4,H,W] and is cropped with it."""
+    """A map [B,C,1,ceil(H/downscale),ceil(W/downscale)] that goes with a latent [B,4,H,W], cropped with an area.
+
+    Nodes that cut the picture into tiles cut what has four dimensions, with no regard to the `downscale`: of tiles,
+    CONDPosition says where they lie, and `under` finds the map's part.
+    """
 
     def __init__(self, cond: torch.Tensor, downscale: int):
         super().__init__(cond)
@@ -36,9 +41,20 @@ class CONDHint(comfy.conds.CONDRegular):
         cropped = self.cond
         if area is not None:
             height, width, top, left = area
-            cropped = cropped.narrow(2, top // self.downscale, -(-height // self.downscale))
-            cropped = cropped.narrow(3, left // self.downscale, -(-width // self.downscale))
+            cropped = cropped.narrow(-2, top // self.downscale, -(-height // self.downscale))
+            cropped = cropped.narrow(-1, left // self.downscale, -(-width // self.downscale))
         return self._copy_with(comfy.utils.repeat_to_batch_size(cropped, batch_size))
+
+
+class CONDPosition(comfy.conds.CONDRegular):
+    """Row and column of each latent pixel [1,2,H,W], counted from the corner of the area, as the maps are."""
+
+    def process_cond(self, batch_size, area, **kwargs):
+        position = self.cond
+        if area is not None:
+            height, width, *_ = area
+            position = position[..., :height, :width]
+        return self._copy_with(comfy.utils.repeat_to_batch_size(position, batch_size))
 
 
 def hint_names(count: int) -> tuple[str, ...]:
@@ -61,16 +77,36 @@ def conds(model, cond: dict) -> dict:
     maps = encode_sketch(model, pixels, latent, cond["device"])
     scaled = [hint * (strength * factor) for hint, factor in zip(maps, per_scale, strict=True)]
     names = hint_names(len(maps))
-    return {name: CONDHint(*pair) for name, *pair in zip(names, scaled, downscales, strict=True)}
+    out = {
+        name: CONDHint(hint.unsqueeze(2), downscale)
+        for name, hint, downscale in zip(names, scaled, downscales, strict=True)
+    }
+    height, width = (torch.arange(side, device=cond["device"]) for side in latent.shape[2:])
+    out[POSITION] = CONDPosition(torch.stack(torch.meshgrid(height, width, indexing="ij"))[None])
+    return out
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:
-    names = hint_names(len(unet_pass.unet.config.version.hints.blocks))
-    maps = [unet_pass.keywords.pop(name, None) for name in names]
+    hints = unet_pass.unet.config.version.hints
+    maps = [unet_pass.keywords.pop(name, None) for name in hint_names(len(hints.blocks))]
+    position = unet_pass.keywords.pop(POSITION, None)
+    if position is not None:
+        pairs = zip(maps, hints.downscales, strict=True)
+        maps = [under(position, hint.squeeze(2), downscale) for hint, downscale in pairs]
     return with_patch(with_maps(unet_pass.unet, options, maps), "input_block_patch", add_hint, first=True)
 
 
 FEATURE = Feature(entries=entries, conds=conds, options=options)
+
+
+def under(position: torch.Tensor, hint: torch.Tensor, downscale: int) -> torch.Tensor:
+    """The part of a map [B,C,H,W] that is under the latent pixels of which `position` [B,2,h,w] says where they lie:
+    all of it, if the pass is not over a tile of the picture."""
+    rows, columns = position[:, 0, ::downscale, 0] // downscale, position[:, 1, 0, ::downscale] // downscale
+    if hint.shape[2:] == (rows.shape[1], columns.shape[1]):
+        return hint
+    row_of_batch = torch.arange(len(hint), device=hint.device)[:, None, None]
+    return hint[row_of_batch, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 
 
 def with_maps(unet, options: dict, maps: Sequence[torch.Tensor | None]) -> dict:

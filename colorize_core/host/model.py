@@ -43,6 +43,12 @@ class ColorizeModel(comfy.model_base.BaseModel):
             shapes |= feature.shapes(kwargs)
         return shapes
 
+    def resize_cond_for_context_window(self, cond_key, cond_value, *args, **kwargs):
+        """Maps of other sizes than the latent's have five dimensions and stay: the host would cut any that happens to
+        be as long."""
+        is_map = isinstance(getattr(cond_value, "cond", None), torch.Tensor) and cond_value.cond.ndim == 5
+        return cond_value if is_map else None
+
     def _apply_model(
         self,
         x,

@@ -6,6 +6,7 @@ import pytest
 import torch
 from figures import BACKGROUND, FIGURES, FILES, FOREGROUND, OPTIONS, STYLE, canvas_mask, image_of
 from small import rand
+from tiles import in_areas, in_tiles
 
 SIZE = 16  # of a latent; with half of it the host's FreeU divides by zero
 
@@ -206,6 +207,39 @@ def test_areas_take_their_part_of_the_mask(model, tokens, node, core_node, sketc
 
     out = sample(area)
     assert out.isfinite().all() and differ(out, sample(positive))
+
+
+def test_a_tile_takes_its_part_of_the_mask(model, tokens, node, core_node, sketch, assert_golden):
+    """As an area does, that the host cuts itself."""
+    positive, no_reference, _ = node("Conditioning").execute(tokens, sketch()).result
+    areas = in_areas(core_node("ConditioningSetArea"), positive, (SIZE, SIZE), 8, 8)
+    inputs = {"seed": 1, "steps": 1, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal"}
+    latent = {"samples": torch.zeros(1, 4, SIZE, SIZE)}
+
+    def sample(model, positive):
+        return core_node("KSampler")(
+            model=model, positive=positive, negative=no_reference, latent_image=latent, **inputs
+        )[0]["samples"]
+
+    assert_golden(sample(in_tiles(model, 8, 8), positive), sample(model, areas))
+
+
+def test_each_step_is_previewed_as_it_becomes(model, tokens, colorize, monkeypatch):
+    import comfy.utils
+    from comfy.cli_args import LatentPreviewMethod, args
+
+    monkeypatch.setattr(args, "preview_method", LatentPreviewMethod.Latent2RGB)
+
+    def previews(tokens):
+        seen = []
+        with monkeypatch.context() as patch:
+            patch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, preview, **kw: seen.append(preview))
+            colorize(model, tokens, steps=3)
+        return [picture.tobytes() for kind, picture, size in seen]
+
+    with_figure = previews(tokens)
+    assert len(set(with_figure)) == 3
+    assert with_figure[-1] != previews(replace(tokens, figure=None))[-1]
 
 
 PATCHES = {

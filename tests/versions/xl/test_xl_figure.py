@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from golden_xl import StandInVAE, assert_rows
+from tiles import in_areas, in_tiles
 from weights import tensor_for
 
 
@@ -77,6 +78,13 @@ def test_reference_strength_reaches_figure_and_background(xl, model, nodes, with
     levels = {"strength": 0.55} if xl.variant == "sdxl" else {"strength": 1.0, "encoder": 0.55, "semantics": 0.55}
     (patched,) = nodes("ReferenceStrength", model, **levels)
     assert_golden(eps(patched, condition(with_figure())[0]), xl["eps.background_strength0.55_thr0.6"])
+
+
+def test_a_tile_takes_its_part_of_sketch_and_mask(xl, model, core_node, with_figure, condition, eps, assert_golden):
+    """As an area does, that the host cuts itself."""
+    positive, size = condition(with_figure())[0], xl["x"].shape[2:]
+    areas = in_areas(core_node("ConditioningSetArea"), positive, size, size[0] // 2, size[1] // 2)
+    assert_golden(eps(in_tiles(model, size[0] // 2, size[1] // 2), positive), eps(model, areas))
 
 
 def test_an_injection_takes_the_place_of_the_backgrounds_bank(xl, inject, with_figure, condition, eps, assert_golden):
