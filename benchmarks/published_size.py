@@ -2,15 +2,17 @@
 
 For each version a checkpoint of random weights is written into FOLDER (once), loaded by the pack's node and by
 ComfyUI's own loader in turns, and one step of it timed at 512x512 (v2: 768x768, XL: 1024x1024) pixels, or those of
-SIDE, with a conditional and an unconditional row: without a figure, and with figure and background kept apart. On a CPU
-times are those of all cores together, and memory is the largest that the process ever had. The sizes are those of the
-published files, whose VAE must then be in half precision; XL's sizes nobody has told: all in half precision.
+SIDE, with a conditional and an unconditional row: by ComfyUI's own UNet of the same shape and weights, without a
+figure, and with figure and background kept apart (v2: and with style). `--turns N` is how often each is measured, and
+0 leaves the steps out. On a CPU times are those of all cores together, and memory is the largest that the process ever
+had, with the parts of the file that it has read. The sizes are those of the published files, whose VAE must then be in
+half precision; XL's sizes nobody has told: all in half precision.
 """
 
+import argparse
 import gc
 import resource
 import statistics
-import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -22,6 +24,7 @@ from comfy.cli_args import args
 args.cpu = not torch.accelerator.is_available()
 args.use_pytorch_cross_attention = True
 
+import comfy.model_base
 import comfy.ops
 import comfy.sd
 from comfy.ldm.models.autoencoder import AutoencoderKL
@@ -56,9 +59,10 @@ VAE = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
-TURNS = 3 if args.cpu else 10
+LOADINGS, TURNS = 5, 3 if args.cpu else 10
 TOKENS, TAGGER_TOKENS = 256, 196
-STEPS = {"plain": {}, "figure": {"background_enhance": True}}
+HOST, PLAIN = "ComfyUI's UNet", "plain"
+STEPS = {PLAIN: {}, "figure": {"background_enhance": True}}
 STYLE = {"background_enhance": False, "style_enhance": True}
 
 
@@ -100,7 +104,7 @@ def time_loading(path: Path) -> None:
         "stock loader": lambda: comfy.sd.load_checkpoint_guess_config(str(path), output_clip=False),
     }
     times = {name: [] for name in loaders}
-    for turn in range(1 + TURNS):
+    for turn in range(1 + LOADINGS):
         for name, load in loaders.items():
             gc.collect()  # the model before: two would not fit into the memory of many machines
             taken = seconds(load)
@@ -133,38 +137,60 @@ def conditions(model, side: int, options: dict) -> tuple[dict, torch.Tensor]:
     return joined, latent.to(device).repeat(2, 1, 1, 1)
 
 
+def hosts_model(ours) -> comfy.model_base.BaseModel:
+    """ComfyUI's own model, whose UNet has the shape of that of `ours` and the same weights, not a copy of them."""
+    model = comfy.model_base.BaseModel(ours.model_config, ours.model_type, device="meta")
+    model.diffusion_model.load_state_dict(ours.diffusion_model.state_dict(), strict=False, assign=True)
+    return model
+
+
 @torch.inference_mode()
-def time_steps(path: Path, version: str, side: int | None) -> None:
+def time_steps(path: Path, version: str, side: int | None, turns: int) -> None:
     model, _ = load_checkpoint(str(path))
     side = side or model.model.config.version.side
     comfy.model_management.load_models_gpu([model])
     cases = STEPS | ({"style": STYLE, "figure and style": STYLE | STEPS["figure"]} if version == "v2" else {})
-    steps, times = {}, {name: [] for name in cases}
+    steps, times = {}, {name: [] for name in (HOST, *cases)}
     for name, options in cases.items():
         made = []
         taken = seconds(lambda: made.append(conditions(model, side, options)))  # noqa: B023 (run at once)
         ((keywords, latent),) = made
         print(f"  {name}: made once for a run in {taken:.2f} s", flush=True)
-        steps[name] = partial(model.model.apply_model, latent, torch.full((2,), 5.0, device=latent.device), **keywords)
-    for _ in range(TURNS):  # in turns, so that whatever else the machine does disturbs all alike
+        sigma = torch.full((2,), 5.0, device=latent.device)
+        steps[name] = partial(model.model.apply_model, latent, sigma, **keywords)
+        if name == PLAIN:
+            vector = model.model.config.unet.adm_in_channels
+            own = {"c_crossattn": torch.randn_like(keywords["c_crossattn"])}
+            if vector:
+                own["y"] = torch.randn(2, vector, device=latent.device)
+            steps[HOST] = partial(hosts_model(model.model).apply_model, latent, sigma, **own)
+    for _ in range(turns):  # in turns, so that whatever else the machine does disturbs all alike
         for name, step in steps.items():
             times[name].append(seconds(step))
-    plain = statistics.median(times["plain"])
-    for name, taken in times.items():
-        median = statistics.median(taken)
-        print(f"  {name}: a step of {side} pixels {median:.2f} s, {median / plain:.2f} times a plain one")
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    for name, median in medians.items():
+        print(f"  {name}: a step of {side} pixels {median:.2f} s, {median / medians[HOST]:.3f} times ComfyUI's UNet")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", nargs="*", metavar="version or side", help=f"of {', '.join(CONFIGS)}; pixels")
+    parser.add_argument("--turns", type=int, default=TURNS)
+    return parser.parse_args()
 
 
 def main():
-    folder, *words = sys.argv[1:]
-    side = next((int(word) for word in words if word.isdigit()), None)
-    for version in [word for word in words if word in CONFIGS] or CONFIGS:
-        path = Path(folder) / f"{version}-published-size.safetensors"
+    chosen = arguments()
+    side = next((int(word) for word in chosen.words if word.isdigit()), None)
+    for version in [word for word in chosen.words if word in CONFIGS] or CONFIGS:
+        path = chosen.folder / f"{version}-published-size.safetensors"
         if not path.exists():
             write(path, CONFIGS[version])
         print(f"{version}: {path.stat().st_size / 1e9:.2f} GB")
         time_loading(path)
-        time_steps(path, version, side)
+        if chosen.turns:
+            time_steps(path, version, side, chosen.turns)
         print(f"  largest memory so far {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
