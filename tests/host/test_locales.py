@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gallery.locales import taiwan_files, traditional_chinese
+
 LOCALES = Path(__file__).parents[2] / "locales"
 LANGUAGES = sorted(folder.name for folder in LOCALES.iterdir())
 
@@ -49,3 +51,10 @@ def test_category_and_socket_types_are_translated(language, schemas):
     own = {socket.get_io_type() for socket in sockets if socket.get_io_type().startswith("COLORIZE_")}
     assert set(main["dataTypes"]) == own and all(main["dataTypes"].values())
     assert main["nodeCategories"]["ColorizeDiffusion"] and main["templateWorkflows"]["category"]["colorize-diffusion"]
+
+
+def test_taiwans_chinese_is_made_of_the_simplified_in_taiwans_words():
+    made = taiwan_files()
+    assert len(made) > len(list((LOCALES / "zh").glob("*.json")))
+    assert [path for path, text in made.items() if path.read_text(encoding="utf-8") != text] == []
+    assert traditional_chinese("文字节点连接“加载图像”的预测类型") == "文字節點連接「載入圖片」的預測類型"
