@@ -10,7 +10,7 @@
     python3 dev.py ablation [...]  what each training strategy does, in numbers: ablation/ (an hour)
     python3 dev.py demo-pictures FOLDER   draw pictures to try training on
     python3 dev.py batch WORKFLOW ...     color a folder of drawings (docs/batch.md)
-    python3 dev.py gallery         makes the templates, their thumbnails and the README's pictures anew
+    python3 dev.py gallery         makes templates, thumbnails, and the help pages' and the README's pictures anew
 
 Everything lands in .venv, .comfyui, .cache and out, beside this file. COMFYUI_PATH names another checkout
 of ComfyUI to use instead of .comfyui; it runs in .venv all the same.

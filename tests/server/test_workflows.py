@@ -8,6 +8,7 @@ import pytest
 from gallery.templates import TEMPLATES
 from gallery.writing import saved_template
 
+MASKED = ("ColorizeDiffusion_PrepareSketch", "ColorizeDiffusion_EncodeReference")
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
 
 pytestmark = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -53,6 +54,21 @@ def test_it_fits_a_small_screen_at_a_zoom_that_shows_text(path):
     nodes = [node for node in json.loads(path.read_text())["nodes"] if not node["flags"].get("collapsed")]
     right, bottom = (max(node["pos"][axis] + node["size"][axis] for node in nodes) for axis in (0, 1))
     assert right <= 1680 and bottom <= 900
+
+
+def test_its_notes_hold_no_code_words_which_the_web_ui_shows_blue_on_brown(path):
+    notes = [node for node in json.loads(path.read_text())["nodes"] if node["type"] == "MarkdownNote"]
+    assert notes and not any("`" in text for note in notes for text in note["widgets_values"])
+
+
+def test_what_is_transparent_in_a_picture_counts_as_paper(path):
+    """But in a batch of drawings, each of which may have a mask or none."""
+    workflow = json.loads(path.read_text())
+    nodes, links = {node["id"]: node for node in workflow["nodes"]}, {link[0]: link for link in workflow["links"]}
+    for node in workflow["nodes"]:
+        wired = {socket["name"]: links[socket["link"]] for socket in node["inputs"] if socket["link"]}
+        if node["type"] in MASKED and nodes[wired["image"][1]]["type"] == "LoadImage":
+            assert wired["mask"][1:3] == [wired["image"][1], 1], node["type"]
 
 
 def test_it_runs(path, server, tiny_prompt):
