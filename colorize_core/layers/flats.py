@@ -16,6 +16,7 @@ DETAIL_RANGE = 16.0  # times more, or fewer, cells at detail 0 and 1
 SAME_AREA_COLOR = 8.0  # CIE Lab: areas whose colors differ less get one color
 SMALL_AREA_DOUBT = 12.0  # and so much more for an area without any sure cell
 DOUBTED_CORE = 300.0  # cells of sure color at which that has shrunk to 0.7 of it
+EXTREMES = 0.1  # of an area, on either side: tones that do not count for its color
 SPECK = 24  # cells: smaller areas go to their neighbors
 
 
@@ -60,7 +61,7 @@ def flat_colors(
         labels, chosen = _own_colors(page, labels)
     else:
         chosen = palette.numpy()
-        nearest = nearest_color(_medians(labels, page.color, _sureness(page)), chosen)
+        nearest = nearest_color(_area_colors(labels, page.color, _sureness(page)), chosen)
         labels = np.where(labels > 0, nearest[labels] + 1, 0)
     labels = _without_specks(labels)
     numbers = _at_the_lines(page, labels, *ink.shape) - 1
@@ -83,15 +84,20 @@ def _areas(page: Page, gap: float, least: float) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1].reshape(labels.shape) + int(labels.min() > 0)
 
 
-def _medians(labels: np.ndarray, colors: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The weighted median color [n,3] of each label of `labels` [h,w] in `colors` [h,w,3], in 255ths."""
+def _area_colors(labels: np.ndarray, colors: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The color [n,3] of each label of `labels` [h,w] in `colors` [h,w,3]: the weighted mean without the extremes.
+
+    A median follows single blotches, a plain mean what leaks in where lines are open.
+    """
     count = int(labels.max()) + 1
-    medians = np.zeros((count, 3), np.float32)
+    means = np.zeros((count, 3), np.float32)
     for channel in range(3):
         tone = np.round(colors[..., channel].ravel() * 255).astype(np.int64)
         counts = np.bincount(labels.ravel() * 256 + tone, weight.ravel(), count * 256).reshape(count, 256).cumsum(1)
-        medians[:, channel] = (counts < counts[:, -1:] / 2).sum(axis=1) / 255
-    return medians
+        below = counts / np.maximum(counts[:, -1:], np.finfo(float).tiny)
+        share = np.diff(np.clip((below - EXTREMES) / (1 - 2 * EXTREMES), 0, 1), axis=1, prepend=0)
+        means[:, channel] = share @ np.arange(256) / 255
+    return means
 
 
 def _own_colors(page: Page, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,8 +106,8 @@ def _own_colors(page: Page, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     The largest areas give the colors; a smaller one takes the nearest, if it is near for how little is known of it.
     """
     sureness = _sureness(page)
-    medians, core = _medians(labels, page.color, sureness), np.bincount(labels.ravel(), sureness.ravel())
-    seen = lab(medians)
+    means, core = _area_colors(labels, page.color, sureness), np.bincount(labels.ravel(), sureness.ravel())
+    seen = lab(means)
     leaders, centers, sizes = [], np.zeros_like(seen), np.zeros(len(seen))
     leader_of = np.zeros(len(seen), np.int64)
     for area in 1 + np.argsort(-core[1:], kind="stable"):
@@ -118,7 +124,7 @@ def _own_colors(page: Page, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         sizes[number] = total
         leader_of[area] = number + 1
     labels = leader_of[labels]
-    return labels, in_255ths(_medians(labels, page.color, sureness)[1:])
+    return labels, in_255ths(_area_colors(labels, page.color, sureness)[1:])
 
 
 def _without_specks(labels: np.ndarray) -> np.ndarray:
