@@ -8,13 +8,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..images import resize
-from .page import FARTHEST, Page, open_page, pairs_of, spread, to_pixels
+from ..images import resize, rgb_on
+from .page import Page, open_page, pairs_of, spread, to_pixels
+
+GLANCE = 8  # pixels: the tone of paper is looked for at every such pixel
 
 
 def line_opacity(drawing: torch.Tensor) -> torch.Tensor:
     """Opacity of the ink [B,H,W] of a `drawing` [B,H,W,3] on white paper, both in 0..1."""
     return 1 - drawing.amin(dim=-1)
+
+
+def mostly_ink(sketch: torch.Tensor) -> bool:
+    """Whether a drawing of `sketch` [B,H,W,C] in 0..1 is dark over more than half: light lines on dark, it seems."""
+    part = rgb_on(sketch[:, ::GLANCE, ::GLANCE], paper=1.0, name="sketch")
+    return bool((line_opacity(part).flatten(1).median(dim=1).values > 0.5).any())
 
 
 def under_lines(
@@ -26,7 +34,7 @@ def under_lines(
     """
     alpha = line_opacity(drawing)[..., None]
     own = drawing - (1 - alpha) if ink is None else ink.to(color) * alpha
-    return color * (1 - alpha * opacity) + own * opacity
+    return (color * (1 - alpha * opacity)).add_(own, alpha=opacity)
 
 
 def line_layers(
@@ -51,29 +59,23 @@ def color_to_lines(picture: torch.Tensor, ink: torch.Tensor) -> torch.Tensor:
     Near lines, and under them, it is the color of the area beside; farther than `FARTHEST` pixels from any ink it is
     exactly the resized picture.
     """
-    height, width = ink.shape
-    color = resize(picture[None], height, width)[0].movedim(0, -1)
-    ink = ink.numpy()
-    page = open_page(picture, ink)
-    return torch.from_numpy(_guided(color.numpy(), page))
+    page = open_page(picture, ink.numpy())
+    return _guided(resize(picture[None], *ink.shape)[0], page).movedim(0, -1)
 
 
-def _guided(color: np.ndarray, page: Page) -> np.ndarray:
-    """`color` [H,W,3] with what lies near ink, or under it, replaced by the page's cleaned color."""
-    height, width = color.shape[:2]
-    touched = (page.depth < page.blur) & ~page.solid
-    near = to_pixels(touched, page.cell, height, width)
-    out = color.copy()
+def _guided(color: torch.Tensor, page: Page) -> torch.Tensor:
+    """`color` [3,H,W] with what lies near ink, or under it, replaced by the page's cleaned color."""
+    height, width = color.shape[1:]
+    near = to_pixels((page.depth < page.blur) & ~page.solid, page.cell, height, width)
+    cleaned = torch.from_numpy(page.color).movedim(-1, 0).contiguous()
     if page.cell == 1:
-        out[near] = page.color[near]
-        return out
-    cleaned = torch.from_numpy(page.color).movedim(-1, 0)[None]
+        return torch.where(torch.from_numpy(near), cleaned, color)
     size = tuple(side * page.cell for side in page.paper.shape)
-    cleaned = F.interpolate(cleaned, size, mode="bilinear")[0].movedim(0, -1)[:height, :width].numpy()
+    cleaned = F.interpolate(cleaned[None], size, mode="bilinear")[0, :, :height, :width]
     clear = to_pixels(page.depth >= 2, page.cell, height, width)  # beside ink a cell mixes both sides
-    out[near & clear] = cleaned[near & clear]
-    beside = near & ~clear
-    nearest = spread(clear, beside, FARTHEST + page.cell)
-    found = beside & (nearest >= 0)
-    out[found] = out.reshape(-1, 3)[nearest[found]]
-    return out
+    color = torch.where(torch.from_numpy(near & clear), cleaned, color)
+    nearest = spread(clear, near & ~clear, near.size)
+    found = np.flatnonzero(near & ~clear & (nearest >= 0))
+    pixels = color.flatten(1)
+    pixels[:, found] = pixels[:, nearest.ravel()[found]]
+    return color

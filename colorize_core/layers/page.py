@@ -16,7 +16,9 @@ from ..sketch import crop_to
 
 WORKING_SIDE = 1024  # pixels: a larger drawing is looked at in cells of so many pixels that its longer side is this
 INK_SHARE = 0.5  # ink darker than this share of the drawing's own full tone parts areas
-WIDEST = 0.01  # of the drawing's longer side: ink farther from paper than this is no line
+THIN_SHARE = 0.2  # and so does a thin line that is darker than what is beside it by this share
+FAINT_WIDTH = 0.02  # of the drawing's longer side: a faint line is at most so wide
+WIDEST = 0.025  # of the drawing's longer side: ink farther from paper than this is no line
 FAINTEST_TONE = 0.2  # what is lighter says nothing of how dark the drawing's ink is
 BLUR = 3.5  # pixels of the colored picture: how far a line spoils the color beside it
 FARTHEST = 24  # pixels of the drawing: color farther than this from ink is never touched
@@ -49,7 +51,9 @@ def open_page(picture: torch.Tensor, ink: np.ndarray) -> Page:
     cell = -(-max(height, width) // WORKING_SIDE)
     darkest = _in_cells(ink, cell)
     dark = darkest[darkest > FAINTEST_TONE]
-    paper = darkest <= INK_SHARE * (np.percentile(dark, 90) if dark.size else 1)
+    full = np.percentile(dark, 90) if dark.size else 1
+    thin = darkest - ndimage.grey_opening(darkest, 1 + int(max(8, FAINT_WIDTH * max(darkest.shape))))
+    paper = (darkest <= INK_SHARE * full) & (thin <= THIN_SHARE * full)
     inked = ~paper
     if not paper.any():  # ink everywhere parts nothing
         paper, inked = inked, paper
@@ -107,12 +111,11 @@ def spread(source: np.ndarray, inside: np.ndarray, steps: int) -> np.ndarray:
     """
     height, width = source.shape
     stride = width + 2  # a rim of one pixel that is not inside spares every test for the border
-    free = np.pad(inside & ~source, 1).ravel()
-    # only sources beside a free pixel are on the front
-    front = np.flatnonzero(np.pad(source & ndimage.binary_dilation(inside & ~source, np.ones((3, 3))), 1).ravel())
-    nearest = np.full(free.shape, -1, np.int32)
-    start = np.flatnonzero(np.pad(source, 1).ravel())
-    nearest[start] = (start // stride - 1) * width + start % stride - 1
+    reachable = inside & ~source
+    free = np.pad(reachable, 1).ravel()
+    front = np.flatnonzero(np.pad(source & _beside(reachable), 1).ravel())
+    own = np.arange(source.size, dtype=np.int32).reshape(source.shape)
+    nearest = np.pad(np.where(source, own, -1), 1, constant_values=-1).ravel()
     straight, oblique = (1, -1, stride, -stride), (stride + 1, stride - 1, -stride + 1, -stride - 1)
     for step in range(steps):
         reached = []
@@ -129,6 +132,13 @@ def spread(source: np.ndarray, inside: np.ndarray, steps: int) -> np.ndarray:
     return nearest.reshape(height + 2, stride)[1:-1, 1:-1]
 
 
+def _beside(there: np.ndarray) -> np.ndarray:
+    """Where [H,W] a pixel or one of its 8 neighbors is `there`."""
+    padded = np.pad(there, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+
+
 def _cleaned(soft: np.ndarray, paper: np.ndarray, solid: np.ndarray, depth: np.ndarray, blur: float) -> np.ndarray:
     """`soft` [h,w,3] with the color of paper near ink taken from deeper paper; under lines it is that beside."""
     color = soft.copy()
@@ -143,7 +153,7 @@ def _cleaned(soft: np.ndarray, paper: np.ndarray, solid: np.ndarray, depth: np.n
         changed = found & ~trusted if share == DEPTHS[0] else found
         color[changed] = smooth[nearest[changed]]
         missing &= ~found
-    under = spread(paper, ~paper & ~solid, FARTHEST)
+    under = spread(paper, ~paper & ~solid, paper.size)
     changed = (under >= 0) & ~paper
     color[changed] = color.reshape(-1, 3)[under[changed]]
     return color

@@ -42,6 +42,16 @@ def test_two_areas_meet_at_the_line_and_at_its_gap_though_the_picture_is_blotche
         assert (side == own).all(dim=-1).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("tone", [0.0, 0.4, 0.65])
+def test_areas_end_at_gray_lines_too_among_black_ones(tone):
+    drawing = drawing_of_halves()
+    drawing[:, :, 96:100] = tone
+    drawing[:, :4] = drawing[:, -4:] = 0
+    flats, _, palette = flat_layers(soft_halves(shift=6), drawing)
+    assert len(palette.colors) == 2
+    assert (flats[:, 8:-8, :96] == flats[0, 96, 0]).all() and (flats[:, 8:-8, 100:] == flats[0, 96, -1]).all()
+
+
 def test_without_any_line_the_colors_alone_part_the_areas():
     flats, _, palette = flat_layers(soft_halves(), torch.ones(1, 192, 192, 3))
     assert len(palette.colors) == 2
@@ -98,7 +108,7 @@ def test_flats_have_only_colors_of_their_palette_and_come_out_the_same_again(see
     assert torch.equal(under[no_ink], flats[no_ink])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (911, 37), (2080, 16)])
+@pytest.mark.parametrize("size", [(1, 1), (911, 37), (64, 8192)])
 @pytest.mark.parametrize("tone", [0.0, 1.0])
 def test_a_blank_or_a_black_drawing_of_any_size_gives_a_result(size, tone):
     flats, under, palette = flat_layers(torch.full((1, 8, 8, 3), 0.5), torch.full((1, *size, 3), tone))

@@ -10,7 +10,7 @@ from colorize_core.images import resize
 from colorize_core.layers.lines import line_layers, line_opacity, under_lines
 from colorize_core.layers.page import FARTHEST, spread
 
-SIZES = [(1, 1), (911, 37), (64, 1040)]
+SIZES = [(1, 1), (911, 37), (64, 8192)]
 
 
 def box(height: int = 96, width: int = 128, line: int = 3) -> torch.Tensor:
@@ -52,6 +52,12 @@ def test_lines_take_another_color_and_fade():
     assert torch.equal(under_lines(color, drawing, red)[0, 0, 0], red)
     assert torch.equal(under_lines(color, drawing, red, opacity=0.0), color)
     assert torch.allclose(under_lines(color, drawing, red, opacity=0.5)[0, 0, 0], torch.tensor([0.75, 0.25, 0.25]))
+
+
+def test_nothing_dark_stays_under_thick_lines():
+    drawing = box(384, 512, line=20)
+    _, color, _ = line_layers(colored(drawing, (0.9, 0.2, 0.1), (0.2, 0.6, 0.9)), drawing)
+    assert color.amax(dim=-1).min() > 0.7
 
 
 @pytest.mark.parametrize("shift", [0, 3])
