@@ -1,11 +1,13 @@
 """What comes after coloring: the drawing's own lines over the color, flat colors, palettes, layered files."""
 
+import logging
+
 from comfy_api.latest import io
 
 from ..colorize_core.host.layer_files import WRITERS, save_layers
 from ..colorize_core.images import masked
 from ..colorize_core.layers.flats import flat_layers
-from ..colorize_core.layers.lines import line_layers
+from ..colorize_core.layers.lines import line_layers, mostly_ink
 from ..colorize_core.layers.palette import MOST_COLORS, colors_from_hex, one_color, palette_of, swatches
 from .sockets import CATEGORY, Palette
 
@@ -24,6 +26,18 @@ DRAWING_MASK_INPUT = io.Mask.Input(
     tooltip="What it covers of the drawing counts as paper. Connect Load Image's mask for a drawing on a transparent "
     "ground.",
 )
+
+
+def ink_of(line_color):
+    return one_color(line_color, "line_color") if line_color.strip() else None
+
+
+def drawing_of(sketch, mask, node):
+    drawing = masked(sketch, mask, "sketch")
+    if mostly_ink(drawing):
+        name = node.GET_SCHEMA().display_name
+        logging.warning(f"{name}: sketch is mostly dark. Lines must be dark on light paper: put Invert Image between.")
+    return drawing
 
 
 class LineLayer(io.ComfyNode):
@@ -63,8 +77,7 @@ class LineLayer(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, sketch, line_color, line_opacity, mask=None):
-        ink = one_color(line_color, "line_color") if line_color.strip() else None
-        return io.NodeOutput(*line_layers(image, masked(sketch, mask, "sketch"), ink, line_opacity))
+        return io.NodeOutput(*line_layers(image, drawing_of(sketch, mask, cls), ink_of(line_color), line_opacity))
 
 
 class FlatColors(io.ComfyNode):
@@ -114,7 +127,7 @@ class FlatColors(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, sketch, gap, detail, mask=None, palette=None):
-        return io.NodeOutput(*flat_layers(image, masked(sketch, mask, "sketch"), gap, detail, palette))
+        return io.NodeOutput(*flat_layers(image, drawing_of(sketch, mask, cls), gap, detail, palette))
 
 
 class PaletteNode(io.ComfyNode):
@@ -196,11 +209,18 @@ class SaveLayers(io.ComfyNode):
                 io.Mask.Input(
                     "lines",
                     optional=True,
-                    tooltip="Line Layer's lines, for black lines on a transparent layer. Without it the line layer is "
-                    "the drawing itself, multiplied.",
+                    tooltip="Line Layer's lines, for a transparent layer of lines in their own color. Without it the "
+                    "line layer is the drawing itself, multiplied.",
                 ),
                 io.Image.Input("reference", optional=True, tooltip="The reference picture, as a hidden layer."),
                 DRAWING_MASK_INPUT,
+                io.String.Input(
+                    "line_color",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="A color for the line layer as #rrggbb, as in Line Layer. Empty: the drawing's own.",
+                ),
             ],
         )
 
@@ -216,9 +236,11 @@ class SaveLayers(io.ComfyNode):
         lines=None,
         reference=None,
         mask=None,
+        line_color="",
     ):
-        parts = {"flats": flats, "lines": lines, "reference": reference, "mask": mask}
-        return io.NodeOutput(ui=save_layers(cls, filename_prefix, format, sketch, color, split_flats, **parts))
+        parts = {"flats": flats, "lines": lines, "reference": reference, "ink": ink_of(line_color)}
+        drawing = drawing_of(sketch, mask, cls)
+        return io.NodeOutput(ui=save_layers(cls, filename_prefix, format, drawing, color, split_flats, **parts))
 
 
 NODES = [LineLayer, FlatColors, PaletteNode, SaveLayers]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
-from ..images import checked_mask, masked, rgb_on
+from ..images import checked_mask, rgb_on
 from ..layers.files import page_layers, write_ora, write_psd
 from ..sketch import crop_to
 
@@ -25,15 +25,15 @@ def save_layers(
     flats: torch.Tensor | None = None,
     lines: torch.Tensor | None = None,
     reference: torch.Tensor | None = None,
-    mask: torch.Tensor | None = None,
+    ink: torch.Tensor | None = None,
 ) -> ui.SavedImages:
     """Saves a file of layers for each drawing of `sketch` [B,H,W,C], and its merged picture as .png beside it.
 
     Pictures are in 0..1; `color` and `reference` may have any size, `flats` [b,H,W,C] and `lines` [b,H,W] have the
-    drawing's. Fewer of one repeat. `node` holds the workflow that the .png carries.
+    drawing's. Fewer of one repeat. `ink` [3] is the color of the lines instead of their own. `node` holds the workflow
+    that the .png carries.
     Raises ValueError for flats and lines of another size.
     """
-    sketch = masked(sketch, mask, "sketch")
     size = tuple(sketch.shape[1:3])
     for name, layer in (("flats", flats), ("lines", lines)):
         if layer is not None and tuple(layer.shape[-3:-1] if name == "flats" else layer.shape[-2:]) != size:
@@ -47,7 +47,8 @@ def save_layers(
             None if lines is None else _bytes(checked_mask(lines, "lines")[number % len(lines)][None]),
             None if reference is None else _bytes(_pick(reference, number, "reference")),
         ]
-        layers, merged = page_layers(_bytes(drawing), *parts, split_flats=split_flats)
+        line_color = None if ink is None else _bytes(ink[None])
+        layers, merged = page_layers(_bytes(drawing), *parts, split_flats=split_flats, ink=line_color)
         saved += _save(node, filename_prefix, file_format, layers, merged)
     return ui.SavedImages(saved)
 

@@ -14,6 +14,7 @@ from ..files import atomic_write
 PSD_LARGEST = 30000  # pixels: the format's limit for a side
 MOST_FLATS = 256  # layers: a picture of more colors is not flat
 THUMBNAIL = 256  # pixels
+BLACKEST = 0.1  # ink whose lightest part is on average above this is colored
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ def page_layers(
     lines: np.ndarray | None = None,
     reference: np.ndarray | None = None,
     split_flats: bool = False,
+    ink: np.ndarray | None = None,
 ) -> tuple[list[Layer], np.ndarray]:
     """The layers of a page from bottom to top, and the picture [H,W,3] that they make together.
 
-    Pictures are uint8 [H,W,3], `lines` [H,W] is the ink's opacity; without it the drawing itself is multiplied over
-    the color. Raises ValueError where `flats` has too many colors to be split.
+    Pictures are uint8 [H,W,3], `lines` [H,W] is the ink's opacity and `ink` [3] its color instead of the drawing's own;
+    without both the drawing itself is multiplied over the color. Raises ValueError where `flats` has too many colors
+    to be split.
     """
     layers = []
     if reference is not None:
@@ -50,12 +53,45 @@ def page_layers(
     layers.append(Layer("Color", Image.fromarray(color)))
     if flats is not None:
         layers += split_by_color(flats) if split_flats else [Layer("Flats", Image.fromarray(flats))]
-    ink = drawing if lines is None else np.concatenate([np.zeros_like(drawing), lines[..., None]], axis=-1)
-    layers.append(Layer("Lines", Image.fromarray(ink), multiply=True))
-    under = color if flats is None else flats
-    tone = drawing if lines is None else 255 - lines[..., None]
-    merged = ((under.astype(np.uint16) * tone + 127) // 255).astype(np.uint8)
-    return layers, merged
+    if lines is None and ink is None:
+        pixels, multiply = drawing, True
+    else:
+        pixels = line_pixels(drawing, 255 - drawing.min(axis=-1) if lines is None else lines, ink)
+        multiply = not _is_colored(pixels)  # black looks the same either way, and a color would turn dark
+    layers.append(Layer("Lines", Image.fromarray(pixels), multiply=multiply))
+    return layers, _merged(color if flats is None else flats, pixels, multiply)
+
+
+def line_pixels(drawing: np.ndarray, lines: np.ndarray, ink: np.ndarray | None = None) -> np.ndarray:
+    """Lines alone, uint8 [H,W,4]: of opacity `lines` [H,W], their color `ink` [3] or that of `drawing` [H,W,3]."""
+    pixels = np.empty((*lines.shape, 4), np.uint8)
+    pixels[..., 3] = lines
+    if ink is not None:
+        pixels[..., :3] = ink
+        return pixels
+    white = drawing.min(axis=-1)
+    opacity = np.maximum(255 - white, 1).astype(np.uint16)
+    for channel in range(3):
+        pixels[..., channel] = ((drawing[..., channel] - white) * np.uint16(255) + opacity // 2) // opacity
+    return pixels
+
+
+def _is_colored(pixels: np.ndarray) -> bool:
+    """Whether the lines `pixels` [H,W,4], where they are strong, are of another color than black."""
+    strong = pixels[pixels[..., 3] > 127]
+    return bool(len(strong) and strong[:, :3].max(axis=-1).mean() > 255 * BLACKEST)
+
+
+def _merged(under: np.ndarray, pixels: np.ndarray, multiply: bool) -> np.ndarray:
+    """What lines `pixels` [H,W,3 or 4] look like over `under` [H,W,3], all uint8."""
+    merged = np.empty_like(under)
+    opacity = pixels[..., 3].astype(np.float32) / 255 if pixels.shape[-1] == 4 else 1
+    for channel in range(3):
+        below, top = under[..., channel].astype(np.float32), pixels[..., channel].astype(np.float32)
+        if multiply:
+            top *= below / 255
+        merged[..., channel] = below + (top - below) * opacity + 0.5
+    return merged
 
 
 def split_by_color(flats: np.ndarray) -> list[Layer]:
@@ -92,6 +128,8 @@ def write_psd(path: Path, layers: list[Layer], merged: np.ndarray) -> None:
     from psd_tools.psd.image_resources import ImageResource
 
     class Merged(PSDImage):
+        pil_mode = "RGBA"  # of layers: else their transparency would become a mask
+
         def is_updated(self) -> bool:
             return False  # the merged picture is ours: nothing to render again
 

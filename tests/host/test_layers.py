@@ -123,6 +123,50 @@ def test_a_psd_has_the_layers_and_looks_as_its_picture(save, line_layer, flat_co
     assert abs(merged[:, :60] - expected[:, :60]).max() < 1
 
 
+def test_a_reader_that_is_not_ours_sees_the_same_layers(save, line_layer, flat_colors):
+    photoshop = pytest.importorskip("photoshopapi", reason="photoshopapi is built for no such machine")
+    _, color, lines = line_layer(result(), drawing())
+    flats, _, palette = flat_colors(result(), drawing())
+    parts = {"color": color, "flats": flats, "lines": lines, "reference": torch.rand(1, 30, 40, 3)}
+    (path,) = save(sketch=drawing(), split_flats=True, **parts)
+    file = photoshop.LayeredFile.read(str(path.with_suffix(".psd")))
+    assert (file.width, file.height) == (128, 96) and len(file.icc) > 100
+    assert [layer.name for layer in file.layers] == ["Lines", "Flats", "Color", "Reference"]
+    assert [layer.is_visible for layer in file.layers] == [True, True, True, False]
+    assert [layer.blend_mode.name for layer in file.layers] == ["multiply", "passthrough", "normal", "normal"]
+    assert len(file.layers[1].layers) == len(palette.colors) == 2
+    ink = file.layers[0].get_image_data()
+    assert sorted(ink) == [-1, 0, 1, 2]  # -1 is transparency; a mask would be -2
+    assert np.array_equal(ink[-1], (lines[0].numpy() * 255).round()) and not ink[0].any()
+    seen = np.stack([file.layers[2].get_image_data()[channel] for channel in range(3)], axis=-1)
+    assert np.array_equal(seen, (color[0].numpy() * 255).round())
+    with Image.open(path.with_suffix(".psd")) as merged:  # Pillow's own reader
+        assert np.array_equal(np.asarray(merged.convert("RGB")), np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("line_color", ["", "#ffffff"])
+def test_colored_lines_keep_their_color_in_the_layer_and_are_not_multiplied(save, line_layer, line_color):
+    sketch = drawing() * 0.5 + 0.5 * torch.tensor([0.2, 0.4, 0.8])
+    sketch[drawing() == 1] = 1
+    image, color, lines = line_layer(result(), sketch, line_color=line_color)
+    (path,) = save(sketch=sketch, color=color, lines=lines, line_color=line_color)
+    psd = opened(path)
+    assert psd[-1].blend_mode.name == "NORMAL"
+    merged = np.asarray(Image.open(path).convert("RGB"), int)
+    assert abs(merged - image[0].numpy() * 255).max() <= 1
+    assert abs(np.asarray(psd.composite(force=True).convert("RGB"), int) - merged).max() <= 1
+
+
+def test_a_drawing_that_is_mostly_dark_is_warned_of(line_layer, flat_colors, save, caplog):
+    line_layer(result(), drawing())
+    assert not caplog.messages
+    line_layer(result(), 1 - drawing())
+    flat_colors(result(), 1 - drawing())
+    save(sketch=1 - drawing(), color=result())
+    assert [message.split(":")[0] for message in caplog.messages] == ["Line Layer", "Flat Colors", "Save Layers"]
+    assert all("Invert Image" in message for message in caplog.messages)
+
+
 def test_without_lines_the_drawing_is_multiplied_over_the_color(save, line_layer):
     gray = drawing() * 0.7 + 0.3
     (path,) = save(sketch=gray, color=torch.full((1, 96, 128, 3), 0.5))
@@ -162,6 +206,29 @@ def test_files_are_numbered_and_a_batch_is_a_file_for_each_drawing(save):
     assert names == [f"frame_{number:05}_.png" for number in range(1, 7)]
     names = [path.name for path in save(sketch=drawings[:1], color=result().repeat(2, 1, 1, 1), filename_prefix="b/c")]
     assert names == ["c_00001_.png", "c_00002_.png"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (911, 37), (64, 8192)])
+@pytest.mark.parametrize("tone", [0.0, 1.0])
+def test_a_blank_or_a_black_drawing_of_any_size_goes_through_all_nodes(line_layer, flat_colors, save, size, tone):
+    sketch = torch.full((1, *size, 4), tone)
+    sketch[..., 3] = 1
+    _, color, lines = line_layer(result(), sketch)
+    flats, _, palette = flat_colors(result(), sketch)
+    assert (lines == 1 - tone).all() and len(palette.colors) >= 1
+    for file_format in ("psd", "ora"):
+        (path,) = save(sketch=sketch, color=color, flats=flats, lines=lines, format=file_format)
+        assert Image.open(path).size == size[::-1] and path.with_suffix(f".{file_format}").exists()
+
+
+def test_three_drawings_share_one_picture_and_one_reference(line_layer, flat_colors, save):
+    drawings, reference = drawing().repeat(3, 1, 1, 1), torch.rand(1, 20, 20, 3)
+    drawings[1] = 1
+    _, color, lines = line_layer(result(), drawings)
+    flats, _, _ = flat_colors(result(), drawings)
+    assert len(color) == len(lines) == len(flats) == 3
+    paths = save(sketch=drawings, color=color, flats=flats, lines=lines, reference=reference)
+    assert [opened(path)[0].name for path in paths] == ["Reference"] * 3
 
 
 def test_nothing_stays_behind_when_the_layers_cannot_be_written(save, pack, monkeypatch):
