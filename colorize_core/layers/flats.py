@@ -7,7 +7,7 @@ from scipy import ndimage
 from .areas import borders, merged, pieces
 from .lines import line_opacity, under_lines
 from .page import Page, open_page, pairs_of, spread, sure_cells, to_pixels
-from .palette import Palette, in_255ths, lab, nearest_color
+from .palette import Palette, in_255ths, lab
 
 GAP_WIDTHS = 3.0  # line widths: a gap of a drawing is at most so wide, where nothing else is said
 CONTRAST = 4.5  # CIE Lab: what differs less across its border is one area
@@ -61,8 +61,7 @@ def flat_colors(
         labels, chosen = _own_colors(page, labels)
     else:
         chosen = palette.numpy()
-        nearest = nearest_color(_area_colors(labels, page.color, _sureness(page)), chosen)
-        labels = np.where(labels > 0, nearest[labels] + 1, 0)
+        labels = np.where(labels > 0, _nearest_colors(page, labels, chosen)[labels] + 1, 0)
     labels = _without_specks(labels)
     numbers = _at_the_lines(page, labels, *ink.shape) - 1
     return torch.from_numpy(numbers), torch.from_numpy(chosen)
@@ -98,6 +97,16 @@ def _area_colors(labels: np.ndarray, colors: np.ndarray, weight: np.ndarray) -> 
         share = np.diff(np.clip((below - EXTREMES) / (1 - 2 * EXTREMES), 0, 1), axis=1, prepend=0)
         means[:, channel] = share @ np.arange(256) / 255
     return means
+
+
+def _nearest_colors(page: Page, labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """For each label of `labels` [h,w] the number [n] of the color of `palette` [K,3] that its cells look nearest to.
+
+    Distances are summed, not those of an area's mean: blotches that pull it to another color weigh less so.
+    """
+    seen, sureness = lab(page.color).reshape(-1, 3), _sureness(page).ravel()
+    distances = (sureness * np.linalg.norm(seen - color, axis=1) for color in lab(palette))
+    return np.stack([np.bincount(labels.ravel(), distance) for distance in distances], axis=1).argmin(axis=1)
 
 
 def _own_colors(page: Page, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
