@@ -57,6 +57,13 @@ def test_every_page_shows_pictures_that_the_gallery_makes_and_all_languages_show
         assert pictures_of(path) or node in WITHOUT_PICTURE, path
 
 
+def test_the_readme_lists_every_node_once(object_info):
+    listed = (DOCS.parents[1] / "README.md").read_text(encoding="utf-8").split("## Nodes\n")[1].split("\n## ")[0]
+    names = re.findall(r"^\| ([^|]+?) \| ", listed, re.MULTILINE)[1:]  # behind the heading
+    known = [info["display_name"] for name, info in object_info.items() if name.startswith("ColorizeDiffusion_")]
+    assert sorted(names) == sorted(known)
+
+
 def test_all_pictures_together_are_small():
     assert sum(file.stat().st_size for file in PICTURES.iterdir()) < 3_000_000
 
