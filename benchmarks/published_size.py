@@ -59,7 +59,7 @@ VAE = {
     "attn_resolutions": [],
     "dropout": 0.0,
 }
-LOADINGS, TURNS = 5, 3 if args.cpu else 10
+WARM_UP, LOADINGS, TURNS = 2, 6, 3 if args.cpu else 10
 TOKENS, TAGGER_TOKENS = 256, 196
 HOST, PLAIN = "ComfyUI's UNet", "plain"
 STEPS = {PLAIN: {}, "figure": {"background_enhance": True}}
@@ -98,17 +98,18 @@ def seconds(run) -> float:
 
 
 def time_loading(path: Path) -> None:
-    """Both loaders on the same file, whose pages the system may hold by then for both alike; once each to warm up."""
+    """Both loaders on the same file, first one and then the other first; twice each to warm up, since the system may
+    still be writing the file, and holds its pages for both by then."""
     loaders = {
         "our loader": lambda: load_checkpoint(str(path)),
         "stock loader": lambda: comfy.sd.load_checkpoint_guess_config(str(path), output_clip=False),
     }
     times = {name: [] for name in loaders}
-    for turn in range(1 + LOADINGS):
-        for name, load in loaders.items():
+    for turn in range(WARM_UP + LOADINGS):
+        for name in sorted(loaders, reverse=turn % 2):
             gc.collect()  # the model before: two would not fit into the memory of many machines
-            taken = seconds(load)
-            if turn:
+            taken = seconds(loaders[name])
+            if turn >= WARM_UP:
                 times[name].append(taken)
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     print("  " + ", ".join(f"{name} {median:.2f} s" for name, median in medians.items()), end="")
@@ -164,6 +165,7 @@ def time_steps(path: Path, version: str, side: int | None, turns: int) -> None:
             if vector:
                 own["y"] = torch.randn(2, vector, device=latent.device)
             steps[HOST] = partial(hosts_model(model.model).apply_model, latent, sigma, **own)
+    steps[HOST]()  # touches the weights for the first time
     for _ in range(turns):  # in turns, so that whatever else the machine does disturbs all alike
         for name, step in steps.items():
             times[name].append(seconds(step))
