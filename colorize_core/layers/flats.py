@@ -11,12 +11,12 @@ from .palette import Palette, in_255ths, lab
 
 GAP_WIDTHS = 3.0  # line widths: a gap of a drawing is at most so wide, where nothing else is said
 CONTRAST = 4.5  # CIE Lab: what differs less across its border is one area
-LEAST_CORE = 400.0  # cells of sure color that an area needs for its contrast to count in full
+LEAST_CORE = 800.0  # cells of sure color that an area needs for its contrast to count in full
 DETAIL_RANGE = 16.0  # times more, or fewer, cells at detail 0 and 1
 SAME_AREA_COLOR = 8.0  # CIE Lab: areas whose colors differ less get one color
 SMALL_AREA_DOUBT = 12.0  # and so much more for an area without any sure cell
 DOUBTED_CORE = 300.0  # cells of sure color at which that has shrunk to 0.7 of it
-EXTREMES = 0.1  # of an area, on either side: tones that do not count for its color
+EXTREMES = 0.05  # of an area, on either side: tones that do not count for its color
 SPECK = 24  # cells: smaller areas go to their neighbors
 
 
