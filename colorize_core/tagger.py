@@ -20,6 +20,7 @@ MARK = "layers.0.blocks.0.attn.cpb_mlp.0.weight"  # Swin Transformer V2 alone ha
 HEAD = "head."  # the tags; no feature goes through it
 TAGS = 9083
 PICTURE_SIDE, WINDOW = 448, 14  # shapes do not tell
+TAGGER_TOKENS = 14 * 14  # of its last map, which is 32 times smaller than the picture
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Config:
     def head_channels(self) -> tuple[int, int, int]:
         return self.unet.num_head_channels, self.sketch_head_channels, self.mixer_head_channels
 
+    @property
+    def token_widths(self) -> tuple[int, int]:
+        """Of the reference's tokens from CLIP, and of those from the tagger: 0 where the model takes none."""
+        return self.unet.context_dim, 0
+
 
 def as_it_is(config: Config, unet: StateDict, name: str) -> Config:
     return config
@@ -60,7 +65,8 @@ class Version:
     name)` completes the Config of a denoiser's own state dict by what only this version has, ValueError naming the
     file where it cannot. `predictions` are those of published files, by their names in lower case, without ending, that
     neither word nor version tells. `side` is that of the pictures, in pixels, that it was trained on; `takes_vector`
-    says whether a vector conditions it too. `figure_options` are those of Figure and Background that it has.
+    says whether a vector conditions it too. `figure_options` are those of Figure and Background that it has, and
+    `figure_parts` the prefixes of what in the denoiser only these use, beside the LoRAs of cross-attentions.
     """
 
     name: str
@@ -73,4 +79,5 @@ class Version:
     attention: AttentionLayout = AttentionLayout(0, (), (), ())
     predictions: Mapping[str, str] = field(default_factory=dict)
     figure_options: tuple[str, ...] = ()
+    figure_parts: tuple[str, ...] = ()
     configure: Callable[[Config, StateDict, str], Config] = as_it_is

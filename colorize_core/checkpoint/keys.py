@@ -16,6 +16,7 @@ StateDict = Mapping[str, torch.Tensor]
 # A LoRA of one branch of a cross-attention lies inside the projection in a file, and beside it in the denoiser: the
 # host handles only layers that have no others inside.
 LORA_INSIDE = re.compile(r"\.(to_[qkv])\.lora_(down|up)_(\w+)\.weight$")
+SPLIT_LORA = ".split_lora."
 LORA_BESIDE = re.compile(r"\.split_lora\.(to_[qkv])\.(down|up)_(\w+)\.weight$")
 
 

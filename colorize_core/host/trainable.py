@@ -5,6 +5,7 @@ from pathlib import Path
 
 import comfy.ops
 import torch
+import torch.nn.functional as F
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from torch import nn
 
@@ -12,10 +13,15 @@ from .. import versions
 from ..checkpoint.config import Config
 from ..checkpoint.keys import UNET_PREFIX, from_published_keys, vae_weights
 from ..checkpoint.metadata import read_facts
+from ..networks.embeddings import canvas_embedding
+from ..tagger import TAGGER_TOKENS
+from ..tokens import ReferenceTokens
 from ..versions.stable_diffusion import from_stable_diffusion
 from .files import read_state_dict
 from .hints import hint_names
 from .load import require_weights
+from .reference import in_use
+from .size import VECTOR
 from .unet import ColorizeUNet, unet_arguments
 from .versions import host_config
 
@@ -24,10 +30,10 @@ HINT_LAYERS = ("zero_layer.0", "zero_blocks.0.0", "zero_blocks.1.0", "zero_block
 
 
 class Colorizer(nn.Module):
-    """Sketch encoder and denoiser as one module, which is what is trained.
+    """Sketch encoder and denoiser as one module, which is what is trained; of XL the token mixer too.
 
-    `forward` takes a noisy latent [B,4,h,w], timesteps [B] of 0..999, tokens [B,N,D] and a sketch [B,3,8h,8w] in
-    -1..1, white lines on black; it gives eps or v [B,4,h,w].
+    `forward` takes a noisy latent [B,4,h,w], timesteps [B] of 0..999, tokens [B,N,D] (`stack_tokens`; zeros for a
+    dropped reference) and a sketch [B,3,8h,8w] in -1..1, white lines on black; it gives eps or v [B,4,h,w].
     """
 
     def __init__(self, unet: ColorizeUNet):
@@ -36,7 +42,35 @@ class Colorizer(nn.Module):
 
     def forward(self, noisy, t, tokens, sketch):
         hints = self.unet.control_encoder(sketch)
-        return self.unet(noisy, t, context=tokens, **dict(zip(hint_names(len(hints)), hints, strict=True)))
+        keywords = dict(zip(hint_names(len(hints)), hints, strict=True))
+        if self.unet.config.version.takes_vector:
+            keywords[VECTOR] = canvas_embedding(*sketch.shape[2:]).to(noisy).expand(len(noisy), -1)
+        return self.unet(noisy, t, context=self.context(tokens), **keywords)
+
+    def context(self, tokens: torch.Tensor) -> torch.Tensor:
+        """What the denoiser attends to [B,M,D'], of a reference's tokens as `stack_tokens` has them."""
+        clip_width, tagger_width = self.unet.config.token_widths
+        if not tagger_width:
+            return tokens
+        clip, tagger = tokens[:, :-TAGGER_TOKENS, :clip_width], tokens[:, -TAGGER_TOKENS:, :tagger_width]
+        mixed = self.unet.to_context(clip[:, :1], clip[:, 1:], tagger, "reference")
+        return mixed * in_use(tokens).to(mixed)[:, None, None]
+
+
+def stack_tokens(config: Config, reference: ReferenceTokens) -> torch.Tensor:
+    """All that a model takes of a reference as one tensor [B,N,D]: for XL the tokens of CLIP, then the tagger's, of
+    which the narrower end in zeros; for others the local ones, or CLS."""
+    if not config.token_widths[1]:
+        return reference.cls if config.token_type == "cls" else reference.local
+    width, parts = max(config.token_widths), (reference.cls, reference.local, reference.tagger)
+    return torch.cat([F.pad(part, (0, width - part.shape[-1])) for part in parts], dim=1)
+
+
+def stacked_shape(config: Config, clip_tokens: int = 256) -> tuple[int, int]:
+    """N and D of `stack_tokens`, for a CLIP of that many local tokens."""
+    if config.token_widths[1]:
+        return 1 + clip_tokens + TAGGER_TOKENS, max(config.token_widths)
+    return 1 if config.token_type == "cls" else clip_tokens, config.token_widths[0]
 
 
 @dataclass(frozen=True)
@@ -74,7 +108,7 @@ def build_unet(config: Config) -> ColorizeUNet:
 
 
 def load_start(path: str, kind: str, token_type: str = "attention") -> StartingPoint:
-    """The model of a file of ColorizeDiffusion v1 (kind `checkpoint`) or of Stable Diffusion 2 (`stable_diffusion`).
+    """The model of a file of ColorizeDiffusion (kind `checkpoint`) or of Stable Diffusion 2 (`stable_diffusion`).
 
     The latter gets a new sketch encoder whose hints are zero, so that training starts at what the file computes.
     It warns of a file that was trained on another `token_type`. ValueError names a file of another kind, or an

@@ -1,4 +1,4 @@
-"""Trains a ColorizeDiffusion v1 model on pictures and sketches of your own, as an experiment file says."""
+"""Trains a ColorizeDiffusion model on pictures and sketches of your own, as an experiment file says."""
 
 import argparse
 import sys

@@ -73,7 +73,8 @@ class StartSettings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training. `vae` is that of the start's file unless given; `prediction` auto is what the start predicts.
+    """One training. `vae`, and XL's `tagger`, are those of the start's file unless given; `prediction` auto is what
+    the start predicts.
 
     `token_type` is the kind of the model, as in LoadCheckpoint: it takes the reference's local tokens (attention) or
     its CLS token. `samples` pictures are colored each time that the training saves, as a sheet to look at.
@@ -85,6 +86,7 @@ class Experiment:
     output: RelativePath
     training: TrainingSettings
     vae: RelativePath | None = None
+    tagger: RelativePath | None = None
     strategy: Strategy = field(default_factory=Strategy)
     deformation: Deformation = field(default_factory=Deformation)
     weights: WeightSettings = field(default_factory=WeightSettings)
@@ -95,6 +97,8 @@ class Experiment:
 
     def __post_init__(self):
         check_file("clip", self.clip)
+        if self.tagger is not None:
+            check_file("tagger", self.tagger)
         if self.vae is not None:
             check_file("vae", self.vae)
         elif self.start.kind == "nothing":

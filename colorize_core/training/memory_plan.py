@@ -10,7 +10,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from ..checkpoint.config import Config
 from ..host.gradient_checkpointing import CHECKPOINTED
-from ..host.trainable import Colorizer, empty_unet
+from ..host.trainable import Colorizer, empty_unet, stacked_shape
 from ..sketch import LATENT_DOWNSCALE
 from .experiment import Experiment
 from .parts import lora_size, select_weights
@@ -57,7 +57,7 @@ def activation_bytes(unet: nn.Module, experiment: Experiment, rows: int) -> int:
     inputs = (
         torch.randn(rows, shape.in_channels, side, side),
         torch.zeros(rows, dtype=torch.long),
-        torch.randn(rows, 1 if experiment.token_type == "cls" else 256, shape.context_dim),
+        torch.randn(rows, *stacked_shape(unet.config)),
         torch.randn(rows, 3, side * LATENT_DOWNSCALE, side * LATENT_DOWNSCALE),
     )
     own = {StorageWeakRef(weight.untyped_storage()) for weight in unet.parameters()}

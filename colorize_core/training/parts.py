@@ -1,12 +1,17 @@
-"""Which weights of a colorizer are trained: all, a part of them, or a LoRA beside them."""
+"""Which weights of a colorizer are trained: all that color, a part of them, or a LoRA beside them.
 
+What only Figure and Background uses is never trained: pictures with masks would be needed.
+"""
+
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 
-from ..checkpoint.keys import SKETCH_ENCODER
+from ..checkpoint.config import Config
+from ..checkpoint.keys import SKETCH_ENCODER, SPLIT_LORA
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,8 @@ class WeightSettings:
             raise ValueError(f"alpha: is {self.alpha}; allowed is more than 0.")
 
 
-ATTENTIONS = (".attn1.", ".attn2.")
-PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]  # of the attentions: what a LoRA is beside
+ATTENTION = re.compile(r"(input_blocks|middle_block|output_blocks)\..*\.attn[12]\.")  # of the denoiser
+PROJECTION = ATTENTION.pattern + r"(to_q|to_k|to_v|to_out\.0)"  # what a LoRA is beside
 ADAPTER = "default"  # PEFT's name of the one LoRA
 BASE = ".base_layer"  # what PEFT has put the LoRA's projection below
 
@@ -45,21 +50,26 @@ def select_weights(unet: nn.Module, settings: WeightSettings) -> None:
         except ImportError as error:
             raise ValueError(f"weights.part: lora needs PEFT ({error}): pip install peft.") from error
         unet.requires_grad_(False)
-        lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=PROJECTIONS)
+        lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=PROJECTION)
         inject_adapter_in_model(lora, unet, ADAPTER)
         return
     for name, weight in unet.named_parameters():
         is_part = {
             "all": True,
-            "attention": any(mark in name for mark in ATTENTIONS) and not name.startswith(SKETCH_ENCODER),
+            "attention": ATTENTION.match(name) is not None,
             "sketch_encoder": name.startswith(SKETCH_ENCODER),
         }
-        weight.requires_grad_(is_part[settings.part])
+        weight.requires_grad_(is_part[settings.part] and not is_of_figure(unet.config, name))
+
+
+def is_of_figure(config: Config, name: str) -> bool:
+    """Whether only Figure and Background uses the denoiser's weight of that name."""
+    return SPLIT_LORA in name or name.startswith(config.version.figure_parts)
 
 
 def lora_size(unet: nn.Module, rank: int) -> int:
     """How many numbers a LoRA of `unet` has."""
-    layers = [module for name, module in unet.named_modules() if name.endswith(tuple(f".{p}" for p in PROJECTIONS))]
+    layers = [module for name, module in unet.named_modules() if re.fullmatch(PROJECTION, name)]
     return sum(rank * sum(layer.weight.shape) for layer in layers)
 
 

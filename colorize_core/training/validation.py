@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from einops import rearrange
 
-from ..host.clip import encode_reference
 from ..host.colorize import colorize
 from ..host.trainable import Colorizer
 from ..sketch import LATENT_DOWNSCALE, Sketch
@@ -88,7 +87,7 @@ def color_samples(model, encoders: Encoders, samples: Samples) -> Colored:
 def _color(model, encoders: Encoders, sketch: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     results = []
     for lines, pictures in zip(sketch.split(ROWS_AT_ONCE), reference.split(ROWS_AT_ONCE), strict=True):
-        tokens = encode_reference(encoders.clip_vision, pictures.add(1).div(2).movedim(1, -1))
+        tokens = encoders.reference(pictures.add(1).div(2).movedim(1, -1))
         side = lines.shape[-1] // LATENT_DOWNSCALE
         empty = {"samples": torch.zeros(len(lines), 4, side, side)}
         latent = colorize(model, tokens, Sketch(lines), empty)["samples"]

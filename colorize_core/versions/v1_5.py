@@ -34,5 +34,6 @@ VERSION = Version(
     hints=FIVE_MAPS,
     attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance", "foreground_enhance"),
+    figure_parts=("transformer.", "thresh_embedder."),
     configure=configure,
 )

@@ -26,5 +26,6 @@ VERSION = Version(
     hints=FIVE_MAPS,
     attention=SIXTEEN_ATTENTIONS,
     figure_options=("background_enhance", "foreground_enhance", "style_enhance"),
+    figure_parts=("bg_encoder.", "style_encoder.", "warp_modules.", "style_modules."),
     configure=configure,
 )

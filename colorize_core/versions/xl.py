@@ -35,6 +35,10 @@ class ConfigXL(Config):
     clip_width: int = 0
     tagger_width: int = 0
 
+    @property
+    def token_widths(self) -> tuple[int, int]:
+        return self.clip_width, self.tagger_width
+
 
 def configure(config: Config, unet: StateDict, name: str) -> ConfigXL:
     for mark, part in UNKNOWN_PARTS.items():
@@ -90,6 +94,7 @@ ADAPTED_VERSION = replace(
     name="XL v2",
     marks=(".lora_down_background.", ".lora_up_background."),
     parts=(*VERSION.parts, "bg_encoder."),
+    figure_parts=("bg_encoder.",),
     attention=AttentionLayout(BLOCKS, encoder=tuple(range(4)), color=(), semantics=(*range(4, 24), *range(34, 64))),
 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMFYUI = Path(os.environ.get("COMFYUI_PATH", ROOT / ".comfyui")).resolve()
 EXPERIMENT = f"""
 start: {{kind: checkpoint, file: {(ROOT / "demo" / "colorize-demo.safetensors").as_posix()}}}
