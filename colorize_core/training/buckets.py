@@ -10,6 +10,8 @@ import numpy as np
 from .pictures import Size
 
 MAX_ENLARGEMENT = 1.25  # of a side: a picture that a resolution would enlarge more is left to smaller ones
+NEIGHBORS = 256  # pictures of shards that are read together, in an order of its own for each pass
+WINDOW = 16 * NEIGHBORS  # of that order, within which pictures are shuffled
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 CropBox = tuple[float, float, float, float]  # left, top, right, bottom of a picture, as shares of its sides
@@ -69,12 +71,12 @@ class PlannedRow(NamedTuple):
 
 
 def batch_plan(
-    buckets: Mapping[Size, Sequence[int]], batch_size: int, seed: int, start: int = 0
+    buckets: Mapping[Size, Sequence[int]], batch_size: int, seed: int, start: int = 0, is_sharded: bool = False
 ) -> Iterator[list[PlannedRow]]:
     """Batch after batch, each of one size, from step `start` on and without end.
 
     Sizes take turns in proportion to their pictures (in golden-ratio steps, the most even turns there are), and within
-    a size each picture comes once before any comes again.
+    a size each picture comes once before any comes again; where pictures are sharded, neighbors at about the same time.
     """
     sizes = list(buckets)
     counts = np.array([len(members) for members in buckets.values()])
@@ -87,13 +89,21 @@ def batch_plan(
     turns = np.bincount(bucket_at(np.arange(start)), minlength=len(sizes))
     for step in itertools.count(start):
         bucket = int(bucket_at(step))
-        rounds = (divmod(int(turns[bucket]) * batch_size + row, int(counts[bucket])) for row in range(batch_size))
-        members = [int(_shuffled(seed, bucket, pass_, int(counts[bucket]))[place]) for pass_, place in rounds]
+        count = int(counts[bucket])
+        rounds = (divmod(int(turns[bucket]) * batch_size + row, count) for row in range(batch_size))
+        members = [int(_shuffled(seed, bucket, pass_, count, is_sharded)[place]) for pass_, place in rounds]
         seeds = np.random.SeedSequence([seed, step]).generate_state(batch_size, np.uint64) >> np.uint64(1)
         yield [PlannedRow(sizes[bucket], *row) for row in zip(members, seeds.tolist(), strict=True)]
         turns[bucket] += 1
 
 
 @functools.lru_cache(maxsize=64)
-def _shuffled(seed: int, bucket: int, pass_: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, bucket, pass_]).permutation(count)
+def _shuffled(seed: int, bucket: int, pass_: int, count: int, is_sharded: bool) -> np.ndarray:
+    rng = np.random.default_rng([seed, bucket, pass_])
+    if not is_sharded:
+        return rng.permutation(count)
+    firsts = rng.permutation(np.arange(0, count, NEIGHBORS))
+    order = np.concatenate([np.arange(first, min(first + NEIGHBORS, count)) for first in firsts])
+    for first in range(0, count, WINDOW):
+        rng.shuffle(order[first : first + WINDOW])
+    return order

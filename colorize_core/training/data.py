@@ -1,8 +1,6 @@
-"""Pictures to learn from: `color/` and `sketch/`, folders or zip archives of the same names, read as samples."""
+"""Pictures to learn from: `color/` and `sketch/`, folders or zip archives of the same names, or tar shards."""
 
 import copy
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,14 +13,13 @@ from ..images import SIZE_MULTIPLE, rgb_on
 from ..sketch import white_on_black
 from .buckets import WHOLE, CropBox, crop_box
 from .deformation import Deformation, deform
-from .index import PICTURE_KINDS, PictureIndex, SortedFiles, Texts, load_index, lots_of, save_index, stamp_of
-from .pictures import MIN_SIDE, Size, Store, UnreadablePicture, first_names
+from .index import PICTURE_KINDS, SortedFiles, load_index, save_index, stamp_of
+from .listing import is_sharded, list_pictures
+from .pictures import Size, Store, UnreadablePicture
 from .settings import RelativePath
 
 MAX_DISTORTION = 1.02  # aspect ratio of a sketch to that of its picture
 PICTURE_STREAM = 2  # keeps what is drawn for a picture apart from what its loss draws by the same seed
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,8 @@ class DataSettings:
     about `resolution` ** 2 pixels, in the aspect ratio nearest to their own that is no longer than `max_aspect`, with
     sides of multiples of `multiple`. Of several resolutions a picture appears at each that it is large enough for.
     `polarity` is that of the sketches. References are squashed to a square of `reference_size`, CLIP's own by default.
-    `workers` processes read pictures in advance; with 0 the training waits for each.
+    `workers` processes read pictures in advance; with 0 the training waits for each. In the folder `cache`, if given,
+    pictures are encoded once, in `cache_versions` versions each, and a training sees these alone.
     """
 
     root: RelativePath
@@ -44,9 +42,12 @@ class DataSettings:
     polarity: Literal["auto", "black lines on white", "white lines on black"] = "auto"
     reference_size: int = 224
     workers: int = 2
+    cache: RelativePath | None = None
+    cache_versions: int = 4
 
     def __post_init__(self):
-        for name, least in {"batch_size": 1, "multiple": 8, "max_aspect": 1, "reference_size": 1, "workers": 0}.items():
+        least_of = {"batch_size": 1, "multiple": 8, "max_aspect": 1, "reference_size": 1, "workers": 0}
+        for name, least in (least_of | {"cache_versions": 1}).items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: is {getattr(self, name)}; allowed is {least} or more.")
         if self.multiple % 8:
@@ -62,9 +63,9 @@ class PictureFolder:
     """The pictures of `root` that have a sketch: their `names`, sorted, and the `sizes` (height, width) of them.
 
     `root` holds `color/` and `sketch/`, and may hold `reference/`: folders, or archives such as `color.zip`, with the
-    same names in each; endings, sizes and modes may differ. What cannot be read or lacks its sketch is left out and
-    named in the log. The list is saved in the file `cache`, if given, and read from it until a picture comes or goes.
-    Raises ValueError if a folder is missing or nothing is left.
+    same names in each; endings, sizes and modes may differ. Or it holds tar shards (`shards`). What cannot be read or
+    lacks its sketch is left out and named in the log. The list is saved in the file `cache`, if given, and read from it
+    until a picture comes or goes. Raises ValueError if a folder is missing or nothing is left.
     """
 
     def __init__(self, root: Path, cache: Path | None = None):
@@ -72,12 +73,14 @@ class PictureFolder:
         stamp = stamp_of(root) if cache else ""
         index = cache and load_index(cache, stamp)
         if index is None:
-            index = _listed(root, stamp)
+            index = list_pictures(root, stamp)
             if cache:
                 save_index(index, cache)
         self.index, self.rows = index, np.arange(len(index.names))
+        self.is_sharded = is_sharded(root)
         self.color, self.sketch, self.reference = (
-            Store(Store.path_of(root, kind), SortedFiles(index.names, index.files[kind])) for kind in PICTURE_KINDS
+            Store(root if self.is_sharded else Store.path_of(root, kind), SortedFiles(index.names, index.files[kind]))
+            for kind in PICTURE_KINDS
         )
 
     @property
@@ -150,73 +153,6 @@ class PictureFolder:
             return white_on_black(pixels, polarity)[..., None].expand(-1, -1, -1, 3)
         except ValueError as error:
             raise UnreadablePicture(f"{self.sketch.label(name)}: {error}") from error
-
-
-def _needed(root: Path, kind: str) -> Store:
-    store = Store.find(root, kind)
-    if store and store.files:
-        return store
-    wrong = f"no picture in {store.path.name}" if store else f"neither a folder {kind} nor an archive {kind}.zip"
-    raise ValueError(
-        f"{root}: there is {wrong}. Put the pictures in color/ and their sketches, by the same names, in sketch/."
-    )
-
-
-def _listed(root: Path, stamp: str) -> PictureIndex:
-    """The usable pictures of `root`, by name, with the sizes that their heads tell."""
-    color, sketch = (_needed(root, kind) for kind in ("color", "sketch"))
-    reference = Store.find(root, "reference") or Store(root / "reference", {})
-    names = _with_sketch(root, color, sketch)
-    with ThreadPoolExecutor(8) as threads:
-        sizes = list(threads.map(lambda name: _size(color, name), names))
-    unreadable = [size for size in sizes if isinstance(size, UnreadablePicture)]
-    for error in unreadable:
-        log_skipped(error)
-    if len(unreadable) == len(names):
-        raise ValueError(nothing_readable(root, len(names), unreadable[0]))
-    found = sorted((name, size) for name, size in zip(names, sizes, strict=True) if isinstance(size, tuple))
-    names = [name for name, _ in found]
-    files = {
-        kind: Texts.of(store.files.get(name, "") for name in names)
-        for kind, store in zip(PICTURE_KINDS, (color, sketch, reference), strict=True)
-    }
-    sizes = np.array([size for _, size in found], np.int32)
-    return PictureIndex(stamp, Texts.of(names), sizes, lots_of(names), files)
-
-
-def _with_sketch(root: Path, color: Store, sketch: Store) -> list[str]:
-    lonely = [name for name in color.files if name not in sketch]
-    if len(lonely) == len(color.files):
-        raise ValueError(
-            f"{root}: no picture of {color.path.name} ({first_names(lonely)}) has a sketch of the same name in "
-            f"{sketch.path.name} ({first_names(list(sketch.files))}). Give each sketch its picture's name."
-        )
-    if lonely:
-        logger.warning(
-            "%s: %d of %d pictures have no sketch of the same name in %s and are left out: %s",
-            *(root, len(lonely), len(color.files), sketch.path.name, first_names(lonely)),
-        )
-    return [name for name in color.files if name in sketch]
-
-
-def _size(color: Store, name: str) -> Size | UnreadablePicture:
-    try:
-        size = color.size(name)
-    except UnreadablePicture as error:
-        return error
-    if min(size) < MIN_SIDE:
-        return UnreadablePicture(f"{color.label(name)}: is {size[1]}x{size[0]}, and sides of {MIN_SIDE} are the least")
-    return size
-
-
-def log_skipped(what: object) -> None:
-    logger.warning("skipped, cannot be used: %s", what)
-
-
-def nothing_readable(root: Path, count: int, first: object) -> str:
-    return (
-        f"{root}: none of its {count} pictures can be used; the first: {first}. Look at the files, or make them anew."
-    )
 
 
 def _pixels(image: Image.Image, box: CropBox, size: Size) -> torch.Tensor:

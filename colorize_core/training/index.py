@@ -98,11 +98,11 @@ def lots_of(names: Iterable[str]) -> np.ndarray:
 
 
 def stamp_of(root: Path) -> str:
-    """What changes when a picture comes, goes or is renamed: the times of all folders, and those and sizes of archives.
+    """What changes when a picture comes, goes or is renamed: times of folders, times and sizes of archives and shards.
 
     A picture that is overwritten in its place is not noticed.
     """
-    lines = []
+    lines = [f"{shard.name} {shard.stat().st_mtime_ns} {shard.stat().st_size}" for shard in root.glob("*.tar")]
     for kind in PICTURE_KINDS:
         folder, archive = root / kind, root / f"{kind}.zip"
         if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Picture files: those of a folder or a zip archive, by name, read as they are shown."""
+"""Picture files: those of a folder, a zip archive or tar shards, by name, read as they are shown."""
 
 import io
 import logging
@@ -32,10 +32,14 @@ class UnreadablePicture(Exception):
 
 @dataclass(frozen=True)
 class Store:
-    """Pictures of a folder or a zip archive `path`: where each lies in it, by name (no ending, with `/`)."""
+    """Pictures of a folder or a zip archive `path`: where each lies in it, by name (no ending, with `/`).
+
+    With a file of an archive stand where it begins, its bytes and how it is compressed; with one of a tar shard, which
+    lies in the folder `path`, the first two.
+    """
 
     path: Path
-    files: Mapping[str, str]  # of an archive's: with where it begins, its bytes and how it is compressed
+    files: Mapping[str, str]
 
     @staticmethod
     def path_of(root: Path, kind: str) -> Path:
@@ -57,7 +61,7 @@ class Store:
         else:
             return None
         plain = {file: file.partition(SEPARATOR)[0] for file in sorted(files)}
-        pictures = [file for file, name in plain.items() if name.lower().endswith(ENDINGS) and not _hidden(name)]
+        pictures = [file for file, name in plain.items() if name.lower().endswith(ENDINGS) and not is_hidden(name)]
         names = [str(PurePosixPath(plain[file]).with_suffix("")).removeprefix(inner) for file in pictures]
         found = dict(zip(names, pictures, strict=True))
         if len(found) < len(pictures):
@@ -76,7 +80,11 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         file, *place = self.files[name].split(SEPARATOR)
-        return io.BytesIO(_read_entry(self.path, *map(int, place))) if place else open(self.path / file, "rb")
+        if not place:
+            return open(self.path / file, "rb")
+        if len(place) == 3:
+            return io.BytesIO(_read_entry(self.path, *map(int, place)))
+        return io.BytesIO(_read_bytes(self.path / file.partition("/")[0], *map(int, place)))
 
     def size(self, name: str) -> Size:
         """Height and width as shown, from the file's head. Raises UnreadablePicture."""
@@ -121,6 +129,12 @@ def _entries(path: Path) -> list[str]:
     return [SEPARATOR.join(part) for part in parts]
 
 
+def _read_bytes(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
 def _read_entry(path: Path, offset: int, size: int, kind: int) -> bytes:
     """The content of an archive's file. Raises ValueError for what neither is stored nor deflated."""
     with path.open("rb") as file:
@@ -135,7 +149,7 @@ def _read_entry(path: Path, offset: int, size: int, kind: int) -> bytes:
     raise ValueError("is compressed in a way that is not read here; zip it with deflate, or store it")
 
 
-def _hidden(file: str) -> bool:
+def is_hidden(file: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(file).parts)
 
 
