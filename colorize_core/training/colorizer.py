@@ -17,9 +17,10 @@ from ..versions.v1 import v1_config
 from . import loader
 from .data import PictureFolder
 from .diffusion import cumulative_alphas
+from .encoded import EncodedPictures, encode_pictures
 from .encoders import Encoders, load_encoders
 from .experiment import Experiment
-from .identity import fixed_settings
+from .identity import encoding_settings, fixed_settings
 from .parts import select_weights
 from .plan import dry_run, print_plan
 from .results import Results, publish, save_results
@@ -45,20 +46,24 @@ def run(experiment: Experiment, accelerator: Accelerator, dry: bool = False) -> 
         results = Results(experiment, start, encoders, choose_samples(experiment, pictures, held_out), bool(held_out))
         if accelerator.is_main_process:
             print_plan(experiment, start, pictures, held_out, results.file, accelerator)
-        batches = batches_of(experiment, pictures, accelerator)
+        dataset = loader.picture_dataset(pictures, experiment.data, experiment.deformation)
         loss = loss_of(experiment, start.config.prediction, encoders)
         if dry:
-            dry_run(experiment, start, encoders, accelerator, batches, loss)
+            dry_run(experiment, start, encoders, accelerator, batches_of(experiment, dataset, accelerator), loss)
             return
+        fixed, encoded = fixed_settings(experiment, start.config.prediction, everything), None
+        if experiment.data.cache:
+            cache, identity = experiment.data.cache.resolve(), encoding_settings(fixed)
+            encoded = encode_pictures(accelerator, dataset, encoders, cache, identity)
         trained = train(
             accelerator,
             model,
-            batches,
+            batches_of(experiment, dataset, accelerator, encoded),
             loss,
             experiment.training,
             folder,
             partial(save_results, results, accelerator),
-            fixed_settings(experiment, start.config.prediction, everything),
+            fixed,
         )
         if accelerator.is_main_process:
             publish(results, trained)  # again, for a run that was killed between its last save and this
@@ -88,7 +93,8 @@ def build_start(experiment: Experiment) -> StartingPoint:
         start = load_start(str(experiment.start.file), experiment.start.kind, experiment.token_type)
     else:
         shape = experiment.start.shape
-        config = v1_config("eps", shape.model_channels, shape.channel_mult, shape.context_dim, shape.num_head_channels)
+        sizes = shape.model_channels, shape.channel_mult, shape.context_dim, shape.num_head_channels
+        config = v1_config("eps", *sizes, token_type=experiment.token_type)
         start = StartingPoint(config, build_unet(config), {})
     if experiment.prediction != "auto":
         start = replace(start, config=replace(start.config, prediction=experiment.prediction))
@@ -98,18 +104,20 @@ def build_start(experiment: Experiment) -> StartingPoint:
 
 
 def batches_of(
-    experiment: Experiment, pictures: PictureFolder, accelerator: Accelerator
+    experiment: Experiment,
+    dataset: loader.PictureDataset,
+    accelerator: Accelerator,
+    encoded: EncodedPictures | None = None,
 ) -> Callable[[int], Iterator[dict]]:
     """For `train`: from a step on, this process's parts of the batches."""
     return lambda step: loader.batches(
-        pictures,
-        experiment.data,
-        experiment.deformation,
+        dataset,
         experiment.training.seed,
         step,
         accelerator.process_index,
         accelerator.num_processes,
         experiment.training.accumulation,
+        encoded,
     )
 
 
@@ -117,7 +125,10 @@ def loss_of(experiment: Experiment, prediction: str, encoders: Encoders) -> Call
     """For `train`: the loss of a part, all that is random about it drawn by the seeds of its samples."""
 
     def loss(model: nn.Module, part: dict[str, torch.Tensor]) -> torch.Tensor:
-        latent, tokens = encoders.encode(part)
+        if "latent" in part:
+            latent, tokens = part["latent"].float(), part["tokens"].float()
+        else:
+            latent, tokens = encoders.encode(part)
         draws = draw(part["seed"], latent.shape, tokens.shape, latent.device)
         alphas = cumulative_alphas().to(latent.device)
         return colorizer_loss(model, latent, part["sketch"], tokens, draws, experiment.strategy, prediction, alphas)

@@ -43,7 +43,8 @@ def read_yaml(text: str) -> Any:
     except RecursionError as error:
         raise ValueError("is nested too deeply.") from error
     except MarkedYAMLError as error:
-        raise ValueError(f"line {error.problem_mark.line + 1}: {error.problem}.") from error
+        problem = error.problem.partition(" with value ")[0]  # of a key that comes twice
+        raise ValueError(f"line {error.problem_mark.line + 1}: {problem}.") from error
     except YAMLError as error:
         raise ValueError(f"is no YAML: {error}") from error
 

@@ -27,7 +27,7 @@ def print_plan(
     result: Path,
     accelerator: Accelerator,
 ) -> None:
-    config, settings = start.config, experiment.training
+    config, settings, data = start.config, experiment.training, experiment.data
     weights = list(start.unet.parameters())
     total, trained = (sum(w.numel() for w in some) / 1e6 for some in (weights, [w for w in weights if w.requires_grad]))
     origin = experiment.start.file.resolve() if experiment.start.file else "nothing"
@@ -36,8 +36,9 @@ def print_plan(
         {
             "start": f"{origin} ({config.version.name}, {config.prediction}, {experiment.token_type})",
             "weights": f"{trained:.1f} of {total:.1f} million: {experiment.weights.part}",
-            "pictures": f"{len(pictures)} of {experiment.data.root.resolve()}, batches of {experiment.data.batch_size}",
+            "pictures": f"{len(pictures)} of {data.root.resolve()}, batches of {data.batch_size}",
             "held out": f"{len(held_out)} pictures" if held_out else "none",
+            **({"encoded": f"in {data.cache_versions} versions each, in {data.cache.resolve()}"} if data.cache else {}),
             "strategy": ", ".join(f"{name} {value:g}" for name, value in on.items()) or "none",
             "training": f"{settings.steps} steps, learning rate {settings.learning_rate:g}, {accelerator.device}",
             "processes": f"{accelerator.num_processes}, mixed precision {settings.mixed_precision}",

@@ -5,7 +5,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,14 @@ def claimed(accelerator: Accelerator, folder: Path) -> Iterator[None]:
     try:
         if error:
             raise ValueError(error)
-        if not all(gather_object([Path(token).exists()])):
+        is_shared = all(gather_object([Path(token).exists()]))
+        if accelerator.is_main_process:
+            Path(token).unlink()
+        if not is_shared:
             raise ValueError(f"output: not all processes see the same {folder}: name a folder that all machines share.")
         yield
     finally:
         if accelerator.is_main_process:
-            with suppress(OSError):
-                Path(token).unlink(missing_ok=True)
             lock.release()
 
 
