@@ -14,7 +14,7 @@ from colorize_core.host import standalone
 from colorize_core.training import config, experiment
 from colorize_core.training.experiment import Experiment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPERIMENTS = sorted((ROOT / "training").glob("*.yaml"))
 
 
