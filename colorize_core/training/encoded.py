@@ -123,8 +123,8 @@ def _fill(
         generator=torch.Generator(),  # else the loader would draw from the training's own
     )
     filled = []
-    bar = tqdm(loader, f"encoding {size[1]}x{size[0]}", len(groups), mininterval=1)
-    for rows, part in zip(groups, bar, strict=True):
+    bar = tqdm(groups, f"encoding {size[1]}x{size[0]}", mininterval=1)  # of a loader it would take an iterator too many
+    for rows, part in zip(bar, loader, strict=True):
         for what in part["skipped"]:
             log_skipped(what)
         latent, tokens = encoders.encode(send_to_device(part, accelerator.device))

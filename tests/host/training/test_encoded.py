@@ -7,7 +7,7 @@ import pytest
 import torch
 from small_training import SIDE
 
-SETTINGS = ("samples=0", "validation.share=0", "data.cache_versions=3")
+SETTINGS = ("samples=0", "validation.share=0", "data.cache_versions=3", "data.workers=2")
 
 
 @pytest.fixture
