@@ -52,8 +52,10 @@ def ksampler_and_lora(graph: Graph, setting: Setting) -> None:
     )
     note = graph.note(
         "**With ComfyUI's own sampler, and a LoRA**\n\nAny LoRA made for Stable Diffusion 2.1 or for this model. "
-        "Bypass it with Ctrl+B to do without. **cfg** is the reference guidance; the negative is **no_reference**.",
-        160,
+        "Bypass it with Ctrl+B to do without. **cfg** is the reference guidance; the negative is **no_reference**.\n\n"
+        "One that makes few steps enough (LCM, TCD): **strength_model** 1, **steps** 4 to 8, **cfg** 1 to 1.5, "
+        "**sampler_name** lcm, **scheduler** sgm_uniform.",
+        240,
     )
     arrange(
         graph,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from few_steps import with_few_step_lora
 from safetensors.torch import load_file, save_file
 from weights import tensor_for
 
@@ -199,3 +200,7 @@ def test_an_area_and_a_batch_and_any_size(model, core_node, condition):
         denoise=1.0,
     )
     assert out["samples"].shape == (2, 4, 20, 30) and out["samples"].isfinite().all()
+
+
+def test_a_lora_of_sdxl_that_makes_few_steps_enough_loads_whole(model, caplog):
+    with_few_step_lora(model, caplog)
