@@ -63,13 +63,18 @@ def stored(flag: str):
     return model
 
 
+def easy_cache(model):
+    return host_caches.EasyCacheNode.execute(model, **HOST_CACHE).result[0]
+
+
 CASES = {
     "plain": lambda model: model,
     "Block Cache, interval 2": lambda model: with_block_cache(model, 2, 0.1, 1.0),
     "Block Cache, interval 3": lambda model: with_block_cache(model, 3, 0.1, 1.0),
-    "EasyCache": lambda model: host_caches.EasyCacheNode.execute(model, **HOST_CACHE).result[0],
+    "EasyCache": easy_cache,
     "LazyCache": lambda model: host_caches.LazyCacheNode.execute(model, **HOST_CACHE).result[0],
     "TorchCompileModel (inductor)": lambda model: compiled(model, "inductor"),
+    "TorchCompileModel (eager) and EasyCache": lambda model: easy_cache(compiled(model, "eager")),
     **{name: lambda model, flag=flag: stored(flag) for name, flag in STORAGE.items()},
 }
 
@@ -106,7 +111,8 @@ def count_graphs(demo: evaluate.Demo, drawn: DrawnPictures) -> None:
     tokens = evaluate.demo_tokens(demo, drawn.color[:1])
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    for change, settings in RUNS.items():
+    for change, run in RUNS.items():
+        settings = dict(run)
         strength, side = settings.pop("strength", 1.0), settings.pop("side", SIZE)
         latent = {"samples": torch.zeros(1, 4, side // 8, side // 8)}
         colorize(model, tokens, Sketch(sketch, strength), latent, **settings)
@@ -122,7 +128,8 @@ def main():
     torch.set_num_threads(1)
     drawn = draw_pairs(chosen.pictures // 2, evaluate.UNSEEN_SEED, SIZE)
     demo = evaluate.load_demo(DEMO)
-    count_graphs(demo, drawn)
+    if not chosen.cases:
+        count_graphs(demo, drawn)
     report(demo, ["plain", *(chosen.cases or list(CASES)[1:])], drawn)
 
 

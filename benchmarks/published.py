@@ -33,14 +33,13 @@ from colorize_core.versions.v1 import v1_config
 
 from .published_size import VAE
 
-PUBLISHED = v1_config()
-WIDTH, TOKENS = PUBLISHED.unet.context_dim, 256
+WIDTH, TOKENS = v1_config().unet.context_dim, 256
 DTYPE = torch.float16 if ON_GPU else torch.float32
 CLIP_CONFIG = Path(comfy.clip_vision.__file__).with_name("clip_vision_config_h.json")
 
 
-def build(model_class):
-    config = host_config(PUBLISHED)
+def build(model_class, channels: int):
+    config = host_config(v1_config(model_channels=channels))
     config.set_inference_dtype(DTYPE, None)
     return model_class(config, comfy.model_base.ModelType.EPS, device=comfy.model_management.get_torch_device())
 
@@ -54,9 +53,9 @@ def randomize(module: torch.nn.Module) -> None:
             parameter.normal_(std=parameter[0].numel() ** -0.5)
 
 
-def both_models():
-    """Our MODEL and one of ComfyUI's own UNet, which share their weights."""
-    ours, plain = build(ColorizeModel), build(comfy.model_base.BaseModel)
+def both_models(channels: int):
+    """Our MODEL and one of ComfyUI's own UNet, which share their weights; `channels` of the first level."""
+    ours, plain = build(ColorizeModel, channels), build(comfy.model_base.BaseModel, channels)
     randomize(ours)
     plain.diffusion_model.load_state_dict(ours.diffusion_model.state_dict(), strict=False, assign=True)
     device = comfy.model_management.get_torch_device()

@@ -30,7 +30,10 @@ BANDS = {rows.STEP: 1.03, rows.FOUR: 1.15}  # the largest ratio to ComfyUI's UNe
 FOLDER = Path(__file__).parents[1] / ".cache" / "bench"
 
 
-def measure(group: rows.Group, turns: int, warm_up: int = 1) -> dict[tuple[str, str], Meter]:
+def measure(
+    group: rows.Group, turns: int, warm_up: int = 1, columns: tuple[str, ...] = rows.COLUMNS
+) -> dict[tuple[str, str], Meter]:
+    group = {key: run for key, run in group.items() if key[1] in columns}
     meters = {key: Meter() for key in group}
     for turn in range(warm_up + turns):
         for key, run in group.items():
@@ -55,15 +58,17 @@ def groups(chosen: argparse.Namespace):
         yield "", measure(rows.loading(chosen.folder), chosen.turns)
     if not {"steps", "pictures", "encoders"} & set(chosen.groups):
         return
-    models = published.both_models()
+    models = published.both_models(chosen.channels)
     for pixels, batch in product(chosen.pixels, chosen.batches):
         at = f"{pixels} pixels, batch {batch}"
         if "steps" in chosen.groups:
-            yield at, measure(rows.steps(models, pixels, batch, quick=chosen.quick), chosen.turns)
+            group = rows.steps(models, pixels, batch, quick=chosen.quick)
+            yield at, measure(group, chosen.turns, columns=chosen.columns)
         if "pictures" in chosen.groups:
             side = pixels if ON_GPU else min(pixels, QUICK)
             runs = rows.pictures(models, side, batch)
-            yield f"{side} pixels, batch {batch}", measure(runs, max(1, chosen.turns // 3), int(ON_GPU))
+            turns, warm_up = max(1, chosen.turns // 3), int(ON_GPU)
+            yield f"{side} pixels, batch {batch}", measure(runs, turns, warm_up, chosen.columns)
         if "encoders" in chosen.groups and batch == 1:
             yield f"{pixels} pixels", measure(rows.encoders(models, pixels), chosen.turns)
 
@@ -92,7 +97,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("groups", nargs="*", metavar="GROUP", default=GROUPS, help=f"of {', '.join(GROUPS)}; all")
     parser.add_argument("--quick", action="store_true", help="a step and four regions; fails out of their bands")
     parser.add_argument("--turns", type=int, default=TURNS, help="how often each is measured, after a warm-up")
+    parser.add_argument("--columns", nargs="+", choices=rows.COLUMNS, default=rows.COLUMNS, help="those to measure")
     parser.add_argument("--pixels", type=int, nargs="+", default=PIXELS, help="sides of the pictures")
+    parser.add_argument("--channels", type=int, default=320, help="of the models' first level, for a smaller one")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="pictures at once")
     parser.add_argument("--threads", type=int, default=1, help="of a CPU")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="for the file to load, of 4 GB")
@@ -102,6 +109,7 @@ def arguments() -> argparse.Namespace:
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     if chosen.quick:
         chosen.groups, chosen.pixels, chosen.batches, chosen.turns = ("steps",), (QUICK,), (1,), QUICK_TURNS
+        chosen.columns = rows.COLUMNS
     return chosen
 
 
