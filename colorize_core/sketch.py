@@ -74,6 +74,11 @@ def has_lines(lines: torch.Tensor) -> torch.Tensor:
     return lines.amax(dim=(1, 2)) >= FAINTEST_LINE
 
 
+def is_mostly_white(sketch: Sketch) -> bool:
+    """Whether any of the sketches is white in its larger part, as a drawing is that was not turned to white lines."""
+    return bool((sketch.pixels.flatten(1).median(dim=1).values > 0).any())
+
+
 def _find_paper(image: torch.Tensor) -> torch.Tensor:
     """The tone of each picture's paper [B], 0 or 1. White where most is transparent, unless all ink is light."""
     gray = rgb_on(image, paper=1.0, name="image").mean(dim=-1).flatten(1)

@@ -1,7 +1,5 @@
 """What comes after coloring: the drawing's own lines over the color, flat colors, palettes, layered files."""
 
-import logging
-
 from comfy_api.latest import io
 
 from ..colorize_core.host.layer_files import WRITERS, save_layers
@@ -9,7 +7,10 @@ from ..colorize_core.images import masked
 from ..colorize_core.layers.flats import flat_layers
 from ..colorize_core.layers.lines import line_layers, mostly_ink
 from ..colorize_core.layers.palette import MOST_COLORS, colors_from_hex, one_color, palette_of, swatches
+from .notices import notice
 from .sockets import CATEGORY, Palette
+
+MOSTLY_DARK = "Sketch mostly dark. Dark lines on light paper: Invert Image."
 
 IMAGE = io.Image.Input(
     "image",
@@ -34,9 +35,7 @@ def ink_of(line_color):
 
 def drawing_of(sketch, mask, node):
     drawing = masked(sketch, mask, "sketch")
-    if mostly_ink(drawing):
-        name = node.GET_SCHEMA().display_name
-        logging.warning(f"{name}: sketch is mostly dark. Lines must be dark on light paper: put Invert Image between.")
+    notice(node, MOSTLY_DARK if mostly_ink(drawing) else "")
     return drawing
 
 
@@ -48,8 +47,16 @@ class LineLayer(io.ComfyNode):
             display_name="Line Layer",
             category=CATEGORY,
             description="Puts the drawing's own lines, at its own size, over the color, which ends at them.",
-            search_aliases=["line art overlay", "multiply lines", "remove lines", "upscale to line art"],
+            search_aliases=[
+                "line art overlay",
+                "multiply lines",
+                "remove lines",
+                "upscale to line art",
+                "線画",
+                "线稿",
+            ],
             is_experimental=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 IMAGE,
                 SKETCH_INPUT,
@@ -89,8 +96,20 @@ class FlatColors(io.ComfyNode):
             category=CATEGORY,
             description="Makes flat areas of one color each, at the drawing's size, from its lines and the colored "
             "picture.",
-            search_aliases=["flatting", "flats", "fill areas", "close gaps", "base colors", "cel colors"],
+            search_aliases=[
+                "flatting",
+                "flats",
+                "fill areas",
+                "close gaps",
+                "base colors",
+                "cel colors",
+                "anime",
+                "平塗り",
+                "平涂",
+                "铺色",
+            ],
             is_experimental=True,
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 IMAGE,
                 SKETCH_INPUT,
@@ -138,7 +157,15 @@ class PaletteNode(io.ComfyNode):
             display_name="Palette",
             category=CATEGORY,
             description="Reads the main colors of a picture, or takes those that you write, for Flat Colors.",
-            search_aliases=["color palette", "swatches", "hex colors", "color picker", "dominant colors"],
+            search_aliases=[
+                "color palette",
+                "swatches",
+                "hex colors",
+                "color picker",
+                "dominant colors",
+                "配色",
+                "调色板",
+            ],
             is_experimental=True,
             inputs=[
                 io.Image.Input(
@@ -185,7 +212,7 @@ class SaveLayers(io.ComfyNode):
             search_aliases=["psd", "photoshop", "clip studio", "krita", "openraster", "export layers"],
             is_experimental=True,
             is_output_node=True,
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             inputs=[
                 io.String.Input(
                     "filename_prefix",

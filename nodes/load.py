@@ -23,7 +23,7 @@ class LoadCheckpoint(io.ComfyNode):
             display_name="Load ColorizeDiffusion Checkpoint",
             category=CATEGORY,
             description="Loads a ColorizeDiffusion checkpoint of any version: a model with its encoders, and a VAE.",
-            search_aliases=["load colorize model", "checkpoint loader"],
+            search_aliases=["load colorize model", "checkpoint loader", "anime", "上色", "着色"],
             inputs=[
                 io.Combo.Input(
                     "ckpt_name",

@@ -24,7 +24,16 @@ class EncodeReference(io.ComfyNode):
             display_name="Encode Reference",
             category=CATEGORY,
             description="Turns a reference picture into the tokens that the colors are taken from.",
-            search_aliases=["reference image", "style reference", "color reference", "ip adapter"],
+            search_aliases=[
+                "reference image",
+                "style reference",
+                "color reference",
+                "style transfer",
+                "palette",
+                "ip adapter",
+                "参考",
+                "参照",
+            ],
             inputs=[
                 io.ClipVision.Input(
                     "clip_vision",
@@ -64,7 +73,13 @@ class ReferenceInjection(io.ComfyNode):
             category=CATEGORY,
             description="Lets the model look at the reference picture itself at every step, beside its tokens: closer "
             "to its colors and textures, at about twice the time.",
-            search_aliases=["attention injection", "reference only", "reference attention", "style fidelity"],
+            search_aliases=[
+                "attention injection",
+                "reference only",
+                "reference attention",
+                "style fidelity",
+                "style transfer",
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="A ColorizeDiffusion model. An earlier injection is replaced."),
                 io.Vae.Input("vae", tooltip="The VAE of the model's checkpoint."),

@@ -19,7 +19,14 @@ class RegionReference(io.ComfyNode):
             category=CATEGORY,
             description="Gives a part of the drawing, such as one of two characters, a reference of its own. Chain as "
             "many as you like: all are colored in one pass.",
-            search_aliases=["regional prompt", "several characters", "multiple references", "masked reference"],
+            search_aliases=[
+                "regional prompt",
+                "several characters",
+                "multiple references",
+                "masked reference",
+                "分区",
+                "領域",
+            ],
             is_experimental=True,
             inputs=[
                 Tokens.Input(
@@ -94,7 +101,14 @@ class FigureAndBackground(io.ComfyNode):
             description="Keeps the colors of figure and background apart, as v1.5, v2 and XL were trained to; with v2 "
             "also takes over the style of the reference. Masks are white in the figure, as Remove Background makes "
             "them.",
-            search_aliases=["foreground background", "background enhance", "style enhance", "split attention"],
+            search_aliases=[
+                "foreground background",
+                "background enhance",
+                "style enhance",
+                "style transfer",
+                "split attention",
+                "背景",
+            ],
             is_experimental=True,
             inputs=[
                 Tokens.Input("tokens", tooltip="The encoded reference. Text nodes may come before or after."),

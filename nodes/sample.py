@@ -172,7 +172,11 @@ class Sampler(io.ComfyNode):
             display_name="Colorize",
             category=CATEGORY,
             description="Colors the sketch from the reference.",
-            search_aliases=["colorize sketch", "color line art", "colourise", "ksampler"],
+            search_aliases=[
+                *("colorize sketch", "color line art", "lineart", "colourise", "colorise", "coloring", "ksampler"),
+                *("anime", "manga", "comic", "black and white", "grayscale", "style transfer", "palette"),
+                *("上色", "着色", "塗り", "色塗り", "線画", "线稿", "線稿", "填色", "彩色"),
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="A ColorizeDiffusion model."),
                 Tokens.Input("tokens", tooltip="The encoded reference."),

@@ -1,13 +1,23 @@
-import logging
-
 import comfy.model_management
 import torch
 from comfy_api.latest import io
 
 from ..colorize_core.guidance import parse_factors
 from ..colorize_core.images import masked
-from ..colorize_core.sketch import POLARITIES, crop_to, has_lines, place, sketch_from_image, white_on_black
+from ..colorize_core.sketch import (
+    POLARITIES,
+    crop_to,
+    has_lines,
+    is_mostly_white,
+    place,
+    sketch_from_image,
+    white_on_black,
+)
+from .notices import notice
 from .sockets import CATEGORY, Sketch
+
+NO_LINES = "No lines in image. Transparent ground? Connect its mask."  # as short as fits on a node
+MOSTLY_WHITE = "Mostly white. Put Prepare Sketch before: white lines on black."
 
 
 class PrepareSketch(io.ComfyNode):
@@ -19,7 +29,8 @@ class PrepareSketch(io.ComfyNode):
             display_name="Prepare Sketch",
             category=CATEGORY,
             description="Turns a drawing into white lines on black and fits it into a picture of the size to be made.",
-            search_aliases=["line art", "lineart", "invert lines", "manga", "colorize sketch"],
+            search_aliases=["line art", "lineart", "invert lines", "manga", "colorize sketch", "线稿", "線稿", "線画"],
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Image.Input("image", tooltip="The drawing."),
                 io.Int.Input("width", **size, tooltip="Width of the picture to be made, in pixels."),
@@ -57,10 +68,7 @@ class PrepareSketch(io.ComfyNode):
     @classmethod
     def execute(cls, image, width, height, polarity, batch_size, mask=None):
         lines = white_on_black(masked(image, mask, "image"), polarity)
-        if not has_lines(lines).all():
-            logging.warning(
-                "Prepare Sketch: there are no lines in image. If its ground is transparent, connect Load Image's mask."
-            )
+        notice(cls, "" if has_lines(lines).all() else NO_LINES)
         lines = place(lines, height, width)
         samples = torch.zeros(
             [batch_size or len(lines), 4, height // 8, width // 8],
@@ -78,7 +86,8 @@ class EncodeSketch(io.ComfyNode):
             display_name="Encode Sketch",
             category=CATEGORY,
             description="Makes a prepared sketch the one that the colors will follow.",
-            search_aliases=["line art", "sketch strength"],
+            search_aliases=["line art", "sketch strength", "线稿", "線稿", "線画"],
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Image.Input(
                     "sketch_image", tooltip="White lines on black, from Prepare Sketch or a line extractor."
@@ -106,10 +115,7 @@ class EncodeSketch(io.ComfyNode):
     @classmethod
     def execute(cls, sketch_image, strength, per_scale=""):
         sketch = sketch_from_image(sketch_image, strength, parse_factors(per_scale, "per_scale"))
-        if (sketch.pixels.flatten(1).median(dim=1).values > 0).any():
-            logging.warning(
-                "Encode Sketch: sketch_image is mostly white. Lines must be white on black: Prepare Sketch."
-            )
+        notice(cls, MOSTLY_WHITE if is_mostly_white(sketch) else "")
         return io.NodeOutput(sketch)
 
 

@@ -12,6 +12,7 @@ from ..colorize_core.images import repeat_to, rgb_on
 from .sockets import CATEGORY, Tokens
 
 EVERYTHING = "everything"
+EDIT_ALIASES = ["prompt", "text edit", "change colour", "change color", "recolor", "改色", "色替え"]
 
 
 def _tokens_input() -> io.Input:
@@ -35,7 +36,7 @@ def _text_layer_input() -> io.Input:
     )
 
 
-def _threshold_inputs() -> list[io.Input]:
+def _threshold_inputs(unused: str = "") -> list[io.Input]:
     meanings = (
         "Up to here a token is unlike the text",
         "Here a token begins to count",
@@ -50,7 +51,7 @@ def _threshold_inputs() -> list[io.Input]:
             max=1.0,
             step=0.01,
             tooltip=f"{meaning} (0 is the least similar part of the reference, 1 the most similar). "
-            "Each threshold must be greater than the one before.",
+            f"Each threshold must be greater than the one before.{unused}",
         )
         for index, (default, meaning) in enumerate(zip(manipulation.THRESHOLDS, meanings, strict=True))
     ]
@@ -83,7 +84,7 @@ class GlobalText(io.ComfyNode):
             category=CATEGORY,
             description="Changes the reference as a whole with words. It acts on the CLS token, so it shows with "
             "checkpoints of the CLS kind; for the others use Local Text Manipulation.",
-            search_aliases=["prompt", "text edit", "change colour", "change color"],
+            search_aliases=EDIT_ALIASES,
             inputs=[
                 _tokens_input(),
                 _clip_input(),
@@ -129,7 +130,7 @@ class LocalText(io.ComfyNode):
             category=CATEGORY,
             description="Changes a part of the reference with words. Shows on the node how much each part is changed: "
             "yellow in full, teal not at all, violet away from the target.",
-            search_aliases=["prompt", "text edit", "change colour", "change color", "region", "position weight matrix"],
+            search_aliases=[*EDIT_ALIASES, "region", "position weight matrix"],
             has_intermediate_output=True,
             inputs=[
                 _tokens_input(),
@@ -160,7 +161,7 @@ class LocalText(io.ComfyNode):
                     tooltip="With an anchor: as much of the target is added as there is of the anchor, besides the "
                     "scale. Changes nothing without an anchor.",
                 ),
-                *_threshold_inputs(),
+                *_threshold_inputs(unused=" Not used if threshold_mode is auto."),
                 _text_layer_input(),
                 io.Mask.Input(
                     "mask",
@@ -259,17 +260,7 @@ class TextHeatmap(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        tokens,
-        clip,
-        image,
-        text,
-        threshold_0,
-        threshold_1,
-        threshold_2,
-        threshold_3,
-        text_layer,
-        grid=False,
+        cls, tokens, clip, image, text, threshold_0, threshold_1, threshold_2, threshold_3, text_layer, grid=False
     ):
         _require(text, "text", 'what to look for in the reference, for instance "hair"')
         thresholds = manipulation.checked_thresholds((threshold_0, threshold_1, threshold_2, threshold_3))
