@@ -1,7 +1,7 @@
 """Makes anew what ComfyUI and the README show of the pack, with the demo's files.
 
-`python3 dev.py gallery` makes all of it; `python3 dev.py gallery templates`, `pages` (the lists of the help pages and
-traditional Chinese) or `pictures` (thumbnails, help and README) one part.
+`python3 dev.py gallery` makes all of it; `python3 dev.py gallery templates` (and the blueprint), `pages` (the lists of
+the help pages and traditional Chinese) or `pictures` (thumbnails, help and README) one part.
 """
 
 import argparse
@@ -17,12 +17,13 @@ from .locales import write_taiwan_files
 from .pictures import make_demo_picture, make_thumbnails
 from .settings import DEMO, PUBLISHED
 from .sheets import HELP_SHEETS, README_SHEETS, make_sheets
-from .writing import write_templates
+from .writing import write_blueprint, write_templates
 
 
 def make_templates(server: Server, base: Path, object_info: dict) -> None:
     write_templates(ROOT / "workflows", object_info, PUBLISHED)
     write_templates(ROOT / "demo" / "workflows", object_info, DEMO)
+    write_blueprint(ROOT / "subgraphs", object_info)
 
 
 def make_pages(server: Server, base: Path, object_info: dict) -> None:

@@ -1,7 +1,7 @@
 """Templates that keep figure and background apart."""
 
 from .graph import Graph
-from .parts import arrange, base, colorize, finish, mask, picture
+from .parts import arrange, base, colorize, finish, mask, picture, pictures_of, prepared
 from .settings import Setting
 
 
@@ -27,11 +27,11 @@ def figure_and_background(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, drawn],
-        [loaded, seen],
-        [start.prepare, start.sketch, tokens],
-        [figure, sampler],
+        [start.clip, *pictures_of(start)],
+        [start.checkpoint, *prepared(start, tokens)],
+        [drawn, seen],
+        [figure, note],
+        [sampler],
         finish(graph, start, sampler["latent"], "figure"),
     )
 
@@ -60,10 +60,10 @@ def style_and_background(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, drawn],
-        [loaded, background],
-        [start.prepare, start.sketch, tokens],
-        [figure, sampler],
+        [start.clip, *pictures_of(start)],
+        [start.checkpoint, *prepared(start, tokens)],
+        [drawn, background],
+        [figure, note],
+        [sampler],
         finish(graph, start, sampler["latent"], "style"),
     )

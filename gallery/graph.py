@@ -11,7 +11,9 @@ from typing import Any
 from colorize_batch.workflow import AFTER_GENERATE, UPLOAD, WIDGET_TYPES, widget_names
 
 SLOT, WIDGET, TITLE, GAP, SPACE = 20, 25, 36, 24, 32  # heights on the canvas, spaces below and beside nodes
-TALL = {"LoadImage": 290, "SaveImage": 290, "PreviewImage": 290}  # with their picture
+TALL = {"LoadImage": 290, "LoadImageMask": 290, "SaveImage": 290, "PreviewImage": 290}  # with their picture
+SAMPLERS = ("ColorizeDiffusion_Sampler", "KSampler")
+LIVE_PREVIEW = 210  # what a sampler grows by while it runs
 GROWING = "COMFY_AUTOGROW_V3"  # type of an input of as many sockets as are connected
 TEXT_HEIGHT = 64  # of a widget of several lines
 
@@ -39,6 +41,7 @@ class Node:
     position: tuple[int, int] = (0, 0)
     width: int = 300
     collapsed: bool = False  # to its title
+    labels: dict[str, str] = field(default_factory=dict)  # what inputs are called in an app, by their names
 
     def __getitem__(self, name: str) -> Output:
         index = self.info["output_name"].index(name)
@@ -52,6 +55,7 @@ class Graph:
     object_info: dict
     version: str  # of the pack, in the nodes' properties
     nodes: list[Node] = field(default_factory=list)
+    extra: dict = field(default_factory=dict)  # what else the file says
 
     def add(self, kind: str, title: str | None = None, models: Sequence[dict] = (), **inputs: Any) -> Node:
         """A node of that kind; an input is an Output, or the value of a widget. ValueError for an unknown input."""
@@ -79,7 +83,14 @@ class Graph:
                 top += TITLE + (0 if node.collapsed else node.height) + GAP
             left += width + SPACE
 
-    def saved(self, extra: dict | None = None) -> dict:
+    def show_as_app(self, form: Sequence[tuple[Node, str, str]], results: Sequence[Node]) -> None:
+        """Opens as a form of these widgets (node, name, label) and results instead of as nodes."""
+        for node, name, label in form:
+            node.labels[name] = label
+        inputs = [[node.id, name] for node, name, _ in form]
+        self.extra |= {"linearMode": True, "linearData": {"inputs": inputs, "outputs": [node.id for node in results]}}
+
+    def saved(self) -> dict:
         """The workflow's JSON."""
         links = []
         nodes = [self._saved_node(node, links) for node in self.nodes]
@@ -94,7 +105,7 @@ class Graph:
             "links": links,
             "groups": [],
             "config": {},
-            "extra": extra or {},
+            "extra": self.extra,
             "version": 0.4,
         }
 
@@ -123,6 +134,8 @@ class Graph:
                 socket["shape"] = 7  # drawn as optional
             if is_widget(specs[name]):
                 socket["widget"] = {"name": name}
+            if name in node.labels:
+                socket["label"] = node.labels[name]
             socket["link"] = None
             if isinstance(origin := node.inputs.get(name), Output):
                 links.append([len(links) + 1, origin.node.id, origin.index, node.id, slot, origin.kind])
@@ -201,4 +214,4 @@ def node_height(kind: str, info: dict, grown: int) -> int:
         if is_widget(spec):
             height += TEXT_HEIGHT if options.get("multiline") else WIDGET
             height += WIDGET if options.get(AFTER_GENERATE) else 0
-    return height
+    return height + (LIVE_PREVIEW if kind in SAMPLERS else 0)

@@ -1,7 +1,7 @@
 """The template that goes on where coloring ends: lines, flats and a file of layers."""
 
 from .graph import Graph
-from .parts import arrange, base, colorize
+from .parts import arrange, base, colorize, pictures_of, prepared
 from .settings import Setting
 
 
@@ -32,10 +32,9 @@ def from_line_art_to_layers(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
+        [start.clip, *pictures_of(start)],
+        [start.checkpoint, *prepared(start, tokens)],
         [sampler, palette],
-        [decoded, lines, flats],
+        [decoded, lines, flats, note],
         [file, swatches],
     )

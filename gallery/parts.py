@@ -7,6 +7,8 @@ from .graph import Graph, Node, Output
 from .settings import Setting
 
 COLUMN = 250
+PICTURE_COLUMN = 290  # Load Image's button has more to say in other languages
+MOST_COLUMNS = 6  # which fit a small screen only if all are narrow
 
 
 @dataclass(frozen=True)
@@ -89,5 +91,17 @@ def finish(graph: Graph, start: Base, latent: Output, prefix: str = "colorized")
     return [decoded, cropped, graph.add("SaveImage", images=cropped["image"], filename_prefix=prefix)]
 
 
+def pictures_of(start: Base) -> list[Node]:
+    """The first column: no wire runs behind pictures there."""
+    return [start.drawing, *start.references]
+
+
+def prepared(start: Base, tokens: Node) -> list[Node]:
+    """The second column, but for a loader on top of it."""
+    return [start.prepare, start.sketch, tokens]
+
+
 def arrange(graph: Graph, *columns: list[Node]) -> None:
-    graph.arrange(columns, [COLUMN] * len(columns))
+    has_pictures = [any(node.info["name"] == "LoadImage" for node in column) for column in columns]
+    wide = PICTURE_COLUMN if len(columns) < MOST_COLUMNS else COLUMN
+    graph.arrange(columns, [wide if one else COLUMN for one in has_pictures])

@@ -65,7 +65,7 @@ DEMO = Setting(
         "Mask of the drawing's figure": "sketch-figure.png",
         "Mask of the reference's": "reference-figure.png",
         "Background": "right-reference.png",
-        "Colored picture, where to change it painted": "colored.png",
+        "Colored picture": "colored.png",
     },
     has_loras=False,
 )

@@ -1,4 +1,4 @@
-"""The templates: what each shows, in which nodes. `python3 dev.py templates` writes them into workflows/.
+"""The templates: what each shows, in which nodes. `python3 dev.py gallery` writes them into workflows/.
 
 Nodes stand in columns, from what is loaded on the left to what is saved on the right; a template fits a screen of
 1366x768, which the browser shows at a zoom of 0.6 or more where it is no larger than 1750x900.
@@ -8,16 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .figures import figure_and_background, style_and_background
-from .graph import Graph
+from .graph import Graph, Node
 from .layers import from_line_art_to_layers
-from .parts import arrange, base, colorize, finish, mask, picture
+from .parts import Base, arrange, base, colorize, finish, mask, picture, pictures_of, prepared
 from .settings import Setting
 from .words import change_a_color, change_a_region, find_a_region, five_strengths
 
+STRENGTH = "reference_guidance"
+
 
 def colorize_line_art(graph: Graph, setting: Setting) -> None:
+    line_art_to_picture(graph, setting)
+
+
+def as_an_app(graph: Graph, setting: Setting) -> None:
+    start, sampler, saved = line_art_to_picture(graph, setting)
+    (loaded,) = start.references
+    form = (start.drawing, "image", "Drawing"), (loaded, "image", "Reference"), (sampler, STRENGTH, "Strength")
+    graph.show_as_app(form, [saved])
+
+
+def line_art_to_picture(graph: Graph, setting: Setting) -> tuple[Base, Node, Node]:
+    """What is loaded and prepared, the sampler, and what saves the picture."""
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     sampler = colorize(graph, setting, start, tokens["tokens"])
     note = graph.note(
         "**Colors a drawing after another picture**\n\n1. Choose your drawing, and a picture whose colors you like.\n"
@@ -25,19 +39,15 @@ def colorize_line_art(graph: Graph, setting: Setting) -> None:
         "Lines not followed: raise the sketch's **strength**.",
         220,
     )
-    arrange(
-        graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
-        [sampler],
-        finish(graph, start, sampler["latent"]),
-    )
+    end = finish(graph, start, sampler["latent"])
+    second = [start.clip, *prepared(start, tokens)]
+    arrange(graph, pictures_of(start), second, [start.checkpoint, note], [sampler], end)
+    return start, sampler, end[-1]
 
 
 def ksampler_and_lora(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     lora = graph.add("LoraLoaderModelOnly", model=start.checkpoint["model"], lora_name="", strength_model=0.8)
     conditioning = graph.add("ColorizeDiffusion_Conditioning", tokens=tokens["tokens"], sketch=start.sketch["sketch"])
     sampler = graph.add(
@@ -59,9 +69,9 @@ def ksampler_and_lora(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, lora, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens, conditioning],
+        pictures_of(start),
+        [start.clip, *prepared(start, tokens)],
+        [start.checkpoint, lora, conditioning, note],
         [sampler],
         finish(graph, start, sampler["LATENT"]),
     )
@@ -69,7 +79,7 @@ def ksampler_and_lora(graph: Graph, setting: Setting) -> None:
 
 def hires_fix(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     first = colorize(graph, setting, start, tokens["tokens"])
     larger = graph.add("LatentUpscaleBy", samples=first["latent"], upscale_method="bicubic", scale_by=1.5)
     second = colorize(graph, setting, start, tokens["tokens"], latent=larger["LATENT"], denoise=0.5)
@@ -80,19 +90,18 @@ def hires_fix(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens, larger],
-        [first],
-        [second],
-        finish(graph, start, second["latent"], "hires"),
+        pictures_of(start),
+        [start.clip, *prepared(start, tokens)],
+        [start.checkpoint, first],
+        [larger, second],
+        [*finish(graph, start, second["latent"], "hires"), note],
     )
 
 
 def keep_what_is_colored(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
-    colored = picture(graph, setting, "Colored picture, where to change it painted")
+    (tokens,) = start.tokens
+    colored = picture(graph, setting, "Colored picture")
     latent = graph.add("VAEEncode", pixels=colored["IMAGE"], vae=start.checkpoint["vae"])
     masked = graph.add("SetLatentNoiseMask", samples=latent["LATENT"], mask=colored["MASK"])
     sampler = colorize(graph, setting, start, tokens["tokens"], latent=masked["LATENT"])
@@ -103,10 +112,10 @@ def keep_what_is_colored(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note, start.sketch],
-        [start.drawing, loaded],
-        [colored, start.prepare, tokens],
-        [latent, masked, sampler],
+        [start.clip, *pictures_of(start)],
+        [start.prepare, start.sketch, tokens, colored],
+        [start.checkpoint, latent, masked, note],
+        [sampler],
         finish(graph, start, sampler["latent"], "part"),
     )
 
@@ -128,12 +137,11 @@ def many_drawings(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
         [start.drawing, second],
-        [loaded, tokens],
-        [both, start.prepare, start.sketch],
+        [both, start.prepare, start.sketch, loaded],
+        [start.checkpoint, start.clip, tokens],
         [sampler],
-        [decoded, saved],
+        [decoded, saved, note],
     )
 
 
@@ -155,9 +163,9 @@ def reference_injection(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens, injected],
+        pictures_of(start),
+        [start.clip, *prepared(start, tokens)],
+        [start.checkpoint, injected, note],
         [sampler],
         finish(graph, start, sampler["latent"], "injection"),
     )
@@ -183,18 +191,17 @@ def two_characters(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, where],
-        [left, right],
-        [start.prepare, start.sketch, left_tokens, right_tokens],
+        [start.clip, start.drawing, left],
+        [start.prepare, start.sketch, left_tokens, right],
+        [start.checkpoint, right_tokens, where],
         [region, sampler],
-        finish(graph, start, sampler["latent"], "two-characters"),
+        [*finish(graph, start, sampler["latent"], "two-characters"), note],
     )
 
 
 def colorize_with_xl(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting, version="XL")
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     tagger = graph.add("ColorizeDiffusion_LoadTagger", tagger_name="")
     tokens.inputs["tagger"] = tagger["tagger"]
     sampler = colorize(graph, setting, start, tokens["tokens"])
@@ -206,9 +213,9 @@ def colorize_with_xl(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, tagger, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
+        pictures_of(start),
+        [start.clip, tagger, *prepared(start, tokens)],
+        [start.checkpoint, note],
         [sampler],
         finish(graph, start, sampler["latent"], "xl"),
     )
@@ -218,7 +225,8 @@ def colorize_with_xl(graph: Graph, setting: Setting) -> None:
 class Template:
     """`name` is the file's, and so title, search text and, having no spaces, link.
 
-    `version` is what it needs; `takes_lora` says that it is for a LoRA of the user's.
+    One that ends in .app opens as a form. `version` is what it needs; `takes_lora` says that it is for a LoRA of the
+    user's.
     """
 
     name: str
@@ -229,6 +237,7 @@ class Template:
 
 TEMPLATES = (
     Template("Colorize-lineart-anime-manga", colorize_line_art),
+    Template("Colorize-lineart.app", as_an_app),
     Template("Colorize-with-KSampler-and-LoRA", ksampler_and_lora, takes_lora=True),
     Template("From-line-art-to-layers", from_line_art_to_layers),
     Template("Hires-fix", hires_fix),

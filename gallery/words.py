@@ -1,7 +1,7 @@
 """Templates that change a reference with words, or find words in it."""
 
 from .graph import Graph, Node
-from .parts import Base, arrange, base, colorize, encoded, finish, picture
+from .parts import Base, arrange, base, colorize, encoded, finish, picture, pictures_of, prepared
 from .settings import Setting
 
 FIVE = (2.0, 4.0, 6.0, 8.0, 10.0)
@@ -10,7 +10,7 @@ FIVE = (2.0, 4.0, 6.0, 8.0, 10.0)
 def change_a_color(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
     start.checkpoint.inputs["token_type"] = "cls"
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     text = graph.add(
         "ColorizeDiffusion_GlobalText",
         tokens=tokens["tokens"],
@@ -27,17 +27,17 @@ def change_a_color(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
-        [text, sampler],
+        pictures_of(start),
+        [start.clip, *prepared(start, tokens)],
+        [start.checkpoint, text, note],
+        [sampler],
         finish(graph, start, sampler["latent"], "words"),
     )
 
 
 def change_a_region(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     text = graph.add("ColorizeDiffusion_LocalText", **local_text(setting, start, tokens), scale=8.0)
     sampler = colorize(graph, setting, start, text["tokens"])
     note = graph.note(
@@ -47,10 +47,9 @@ def change_a_region(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
-        [text],
+        [start.clip, *pictures_of(start)],
+        [start.checkpoint, *prepared(start, tokens)],
+        [text, note],
         [sampler],
         finish(graph, start, sampler["latent"], "region"),
     )
@@ -70,7 +69,7 @@ def local_text(setting: Setting, start: Base, tokens: Node) -> dict:
 
 def five_strengths(graph: Graph, setting: Setting) -> None:
     start = base(graph, setting)
-    (loaded,), (tokens,) = start.references, start.tokens
+    (tokens,) = start.tokens
     texts, samplers, pictures = [], [], []
     for scale in FIVE:
         text = graph.add(
@@ -92,11 +91,10 @@ def five_strengths(graph: Graph, setting: Setting) -> None:
     )
     arrange(
         graph,
-        [start.checkpoint, start.clip, note],
-        [start.drawing, loaded],
-        [start.prepare, start.sketch, tokens],
+        [start.clip, *pictures_of(start)],
+        [start.checkpoint, *prepared(start, tokens)],
         texts + samplers,
-        pictures,
+        [*pictures, note],
         [joined, saved],
     )
 

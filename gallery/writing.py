@@ -1,4 +1,4 @@
-"""Templates as files: in workflows/ with the published models, or anywhere else with another Setting."""
+"""Templates and blueprint as files: with the published models, templates also with those of another Setting."""
 
 import json
 import re
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from colorize_core.files import atomic_write
 
+from . import blueprint
 from .graph import Graph
 from .settings import PUBLISHED, Setting
 from .templates import TEMPLATES, Template
@@ -33,7 +34,19 @@ def templates_of(setting: Setting) -> list[Template]:
 def write_templates(folder: Path, object_info: dict, setting: Setting) -> None:
     """Every template of the setting as a file of its name in `folder`."""
     for template in templates_of(setting):
-        text = json.dumps(saved_template(template, object_info, setting), indent=1)
-        folder.mkdir(exist_ok=True)
-        with atomic_write(folder / f"{template.name}.json") as path:
-            path.write_text(text + "\n")
+        write_json(folder / f"{template.name}.json", saved_template(template, object_info, setting))
+
+
+def write_blueprint(folder: Path, object_info: dict) -> None:
+    """The blueprint, with the published files, as a file of its name in `folder`."""
+    write_json(folder / f"{blueprint.NAME}.json", saved_blueprint(object_info))
+
+
+def saved_blueprint(object_info: dict) -> dict:
+    return blueprint.build_blueprint(object_info, pack_version(), PUBLISHED)
+
+
+def write_json(file: Path, saved: dict) -> None:
+    file.parent.mkdir(exist_ok=True)
+    with atomic_write(file) as path:
+        path.write_text(json.dumps(saved, indent=1) + "\n")

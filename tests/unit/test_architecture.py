@@ -14,7 +14,7 @@ GOLDENS = ROOT / "tests" / "golden"
 PACK = ("nodes", "colorize_core")
 MEASURED = ("nodes", "colorize_core", "demo", "ablation", "benchmarks", "gallery", "colorize_batch")  # by lines
 ABOVE = ("demo", "ablation", "benchmarks", "gallery", "colorize_batch", "tests")  # nothing of the pack imports these
-ROOMS = (*MEASURED, "tests", "workflows", "web", "locales")
+ROOMS = (*MEASURED, "tests", "workflows", "subgraphs", "web", "locales")
 FROM_HOST = {
     "comfy",
     "comfy_api",
