@@ -1,6 +1,8 @@
 import inspect
 import json
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -76,6 +78,15 @@ def test_comfyui_reads_the_packs_metadata(pack):
     assert config.project.supported_comfyui_version == ">=0.30.0"
     assert len(config.project.supported_accelerators) == 3
     assert len(config.tool_comfy.models) == 5
+
+
+@pytest.mark.parametrize(("key", "shape"), [("Icon", (1, 1)), ("Banner", (21, 9))])
+def test_the_registrys_pictures_are_there_in_its_shapes(pack, key, shape):
+    folder = Path(pack.__file__).parent
+    name = f"docs/pictures/{key.lower()}.svg"
+    assert re.search(f'^{key} = "https://.+/{name}"', (folder / "pyproject.toml").read_text(), re.MULTILINE)
+    picture = ElementTree.parse(folder / name).getroot()
+    assert float(picture.get("width")) * shape[1] == float(picture.get("height")) * shape[0]
 
 
 def test_requirements_are_what_the_metadata_says(pack):
