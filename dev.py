@@ -40,10 +40,11 @@ FIRST_TEMPLATE = "Colorize-lineart-anime-manga"
 
 
 def link_pack(custom_nodes: Path) -> None:
-    """Makes this checkout a custom node pack of the ComfyUI whose folder that is, under the pack's own name."""
+    """Makes this checkout a custom node pack of the ComfyUI whose folder that is, under the pack's own name; one that
+    is installed there already stays."""
     link = custom_nodes / PACK_NAME
     custom_nodes.mkdir(parents=True, exist_ok=True)
-    if link.exists() and link.samefile(ROOT):
+    if link.exists() and (link.samefile(ROOT) or not link.is_symlink()):
         return
     if os.name == "nt":  # a symbolic link would need an administrator
         subprocess.run(["cmd", "/c", "mklink", "/J", link, ROOT], check=True, stdout=subprocess.DEVNULL)
@@ -74,6 +75,8 @@ def install_demo(base: Path) -> None:
         shutil.copy2(ROOT / "demo" / name, base / folder)
     templates = base / "custom_nodes" / DEMO_TEMPLATES  # a pack without nodes: its templates stand beside ours
     shutil.copytree(ROOT / "demo" / "workflows", templates / "workflows", dirs_exist_ok=True)
+    for template in (templates / "workflows").glob("*.json"):
+        shutil.copy2((ROOT / "workflows" / template.name).with_suffix(".jpg"), templates / "workflows")
     (templates / "__init__.py").write_text("NODE_CLASS_MAPPINGS = {}\n")
 
 
@@ -94,6 +97,11 @@ def demo() -> int:
     return 0
 
 
+def template_link(address: str, template: str = FIRST_TEMPLATE, source: str = DEMO_TEMPLATES) -> str:
+    """What opens a template, ready to run if it is the demo's, in a ComfyUI that runs at `address`."""
+    return f"{address}/?template={template}&source={source}"
+
+
 def serve(*flags: str) -> int:
     base = CACHE / "comfyui"
     install_demo(base)
@@ -103,7 +111,7 @@ def serve(*flags: str) -> int:
     print(f"Your own models go into {base / 'models'}")
     address = f"http://127.0.0.1:{port}"
     print(f"ComfyUI with this pack will be at {address} (Ctrl+C ends it). Its demo, ready to run:")
-    print(f"{address}/?template={FIRST_TEMPLATE}&source={DEMO_TEMPLATES}", flush=True)
+    print(template_link(address), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         return subprocess.run(comfyui_command(base, "--preview-method", "auto", *flags)).returncode
     return 0

@@ -1,7 +1,9 @@
-"""A real ComfyUI server in a process of its own, with the pack and tiny models, once for all tests."""
+"""A real ComfyUI server in a process of its own, with the pack as the registry ships it, the demo and tiny models, once
+for all tests."""
 
 import copy
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,10 +15,11 @@ from weights import state_dict
 
 from colorize_batch.client import Server
 from colorize_batch.workflow import prompt_of_saved
-from dev import comfyui_command, link_pack
+from dev import PACK_NAME, comfyui_command, install_demo
+from tests.archive import write_archive
 
 ROOT = Path(__file__).parents[2]
-PICTURE_FILES = ("sketch.png", "reference.png")
+PICTURE_FILES = ("small-drawing.png", "small-reference.png")
 
 # A workflow's own values for these inputs give way to tiny models and the least work.
 TINY = {
@@ -34,20 +37,36 @@ TINY_CHECKPOINTS = {
 }
 # What the templates leave to the user, by the title of the node that loads it.
 CHOSEN = {
-    "Drawing": "sketch.png",
-    "Drawing of both": "sketch.png",
-    "Second drawing": "sketch.png",
-    "Mask of the right one": "reference.png",
+    "Drawing": "small-drawing.png",
+    "Drawing of both": "small-drawing.png",
+    "Second drawing": "small-drawing.png",
 }
+
+CHROMIUMS = (
+    *("chromium", "chromium-browser", "google-chrome"),
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "C:/Program Files/Google/Chrome/Application/chrome.exe",
+)
+FLAGS = [
+    "--no-sandbox",  # Chromium refuses to run as root with it, and only ever sees the server of these tests
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+READY_MILLISECONDS = 120_000
+READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types.ColorizeDiffusion_Sampler"
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_state_dict, golden_clip) -> Path:
-    """A folder for ComfyUI to start in: tiny models, two pictures and the pack."""
+    """A folder for ComfyUI to start in: the installed pack, the demo, tiny models and two pictures."""
     base = tmp_path_factory.mktemp("server")
+    install_pack(base)
+    install_demo(base)
     checkpoints, clip_vision = base / "models" / "checkpoints", base / "models" / "clip_vision"
-    for folder in (checkpoints, clip_vision, base / "input"):
-        folder.mkdir(parents=True)
     unet_only = {key: value for key, value in golden_state_dict.items() if not key.startswith("control_encoder.")}
     save_file(golden_state_dict | tiny_vae_state_dict, checkpoints / "tiny-eps.safetensors", golden_config_metadata)
     save_file(golden_state_dict, checkpoints / "no-vae.safetensors", golden_config_metadata)
@@ -60,8 +79,14 @@ def base(tmp_path_factory, golden_state_dict, golden_config_metadata, tiny_vae_s
     (base / "models" / "loras").mkdir()
     save_file(tiny_lora(), base / "models" / "loras" / "tiny-lora.safetensors")
     draw_pictures(base / "input")
-    link_pack(base / "custom_nodes")
     return base
+
+
+def install_pack(base: Path) -> None:
+    """Unpacks the registry's archive as a custom node pack. Without git there is none: dev.py links the checkout."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        write_archive(base / "pack.zip")
+        shutil.unpack_archive(base / "pack.zip", base / "custom_nodes" / PACK_NAME)
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +145,7 @@ def shrink():
             if "tagger_name" in node["inputs"]:
                 node["inputs"]["tagger_name"] = TINY_CHECKPOINTS[""]
             if node["inputs"].get("image") == "":
-                node["inputs"]["image"] = CHOSEN.get(node["_meta"]["title"], "reference.png")
+                node["inputs"]["image"] = CHOSEN.get(node["_meta"]["title"], "small-reference.png")
         return small
 
     return make
@@ -130,3 +155,35 @@ def shrink():
 def tiny_prompt(object_info, shrink):
     """`tiny_prompt(path)`: the prompt of the workflow in that file, shrunk."""
     return lambda path: shrink(prompt_of_saved(json.loads(path.read_text()), object_info))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The Chromium of this machine; without one the tests are skipped, but for CI, which must have one."""
+    if path := next(filter(None, map(shutil.which, CHROMIUMS)), None):
+        return path
+    reason = "no Chromium on this machine (install one to run this test)"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    """A Chromium, for the tests of one file."""
+    # While its synchronous side is open there is an event loop in this thread: no other test may be run within.
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser, server):
+    """A page with ComfyUI's interface."""
+    page = browser.new_page(viewport={"width": 1800, "height": 1000})
+    page.goto(server.url)
+    page.wait_for_function(READY, timeout=READY_MILLISECONDS)
+    return page

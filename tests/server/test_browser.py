@@ -1,55 +1,40 @@
-"""Every template in the real web UI, in a headless Chromium."""
+"""Every template, the blueprint and the node search in the real web UI, in a headless Chromium."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import pytest
 
+from dev import OUT
+from gallery.blueprint import NAME as BLUEPRINT
+
 WORKFLOWS = sorted((Path(__file__).parents[2] / "workflows").glob("*.json"))
-CHROMIUMS = (
-    *("chromium", "chromium-browser", "google-chrome"),
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "C:/Program Files/Google/Chrome/Application/chrome.exe",
-)
-FLAGS = [
-    "--no-sandbox",  # Chromium refuses to run as root with it, and only ever sees the server of these tests
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+SCREENSHOTS = OUT / "screenshots"
 PROMPT_KEYS = ("class_type", "inputs", "_meta")
-READY_MILLISECONDS = 120_000
-READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types.ColorizeDiffusion_Sampler"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """The Chromium of this machine; without one the tests are skipped, but for CI, which must have one."""
-    if path := next(filter(None, map(shutil.which, CHROMIUMS)), None):
-        return path
-    reason = "no Chromium on this machine (install one to run this test)"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def page(chromium, server):
-    # While its synchronous side is open there is an event loop in this thread: no other test may be run within.
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1800, "height": 1000})
-        page.goto(server.url)
-        page.wait_for_function(READY, timeout=READY_MILLISECONDS)
-        yield page
-        browser.close()
+MILLISECONDS = 120_000  # that anything may take: a busy machine is no failure
+COLORIZE, PREPARE = "ColorizeDiffusion_Sampler", "ColorizeDiffusion_PrepareSketch"
+FOUND_BY = {
+    COLORIZE: ("anime", "palette", "style transfer", "black and white", "lineart", "上色", "着色", "塗り"),
+    PREPARE: ("manga", "line art", "線画", "线稿", "線稿"),
+}
+STORE = "document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s.get"
+RUN_BLUEPRINT = """() => {
+    const [colorize] = app.graph.nodes;
+    const add = (type) => {
+        const node = LiteGraph.createNode(type);
+        app.graph.add(node);
+        return node;
+    };
+    const picture = (file, name) => {
+        const node = add('LoadImage');
+        node.widgets[0].value = file;
+        node.connect(0, colorize, colorize.inputs.findIndex((input) => input.name === name));
+    };
+    picture('small-drawing.png', 'drawing');
+    picture('small-reference.png', 'reference');
+    colorize.connect(0, add('SaveImage'), 0);
+    return app.graphToPrompt().then((result) => result.output);
+}"""
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -59,3 +44,26 @@ def test_what_the_browser_queues_for_a_template_runs(page, server, shrink, tiny_
     prompt = shrink({key: {name: node[name] for name in PROMPT_KEYS} for key, node in queued.items()})
     assert prompt == tiny_prompt(path)
     server.run(prompt)
+
+
+def test_the_node_search_knows_the_words_that_people_type(page):
+    search = f"(word) => {STORE}('nodeDef').nodeSearchService.searchNode(word, []).map((node) => node.name)"
+    for node, words in FOUND_BY.items():
+        for word in words:
+            assert node in page.evaluate(search, word)[:10], word
+
+
+def test_the_blueprint_is_found_by_the_node_search_and_runs(page, server, shrink):
+    page.evaluate("() => app.graph.clear()")
+    page.mouse.dblclick(700, 400)
+    page.keyboard.type("colorize line art")
+    page.get_by_text(BLUEPRINT).first.wait_for(timeout=MILLISECONDS)
+    page.screenshot(path=SCREENSHOTS / "node-search.png")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => app.graph.nodes.length === 1", timeout=MILLISECONDS)
+    page.mouse.click(700, 400)
+    page.screenshot(path=SCREENSHOTS / "blueprint.png")
+    queued = page.evaluate(RUN_BLUEPRINT)
+    prompt = shrink({key: {"_meta": {"title": ""}} | node for key, node in queued.items()})
+    (images,) = [output["images"] for output in server.run(prompt).values() if output.get("images")]
+    assert len(images) == 1

@@ -62,6 +62,11 @@ def test_templates_are_offered_under_the_packs_name(server, workflows):
     assert set(server.request("/api/workflow_templates")["colorize-diffusion"]) == set(workflows)
 
 
+def test_the_first_template_is_found_by_the_words_that_people_type(workflows):
+    """The web UI searches in titles."""
+    assert {"colorize", "lineart", "anime", "manga"} <= set(TEMPLATE.lower().split("-")) and TEMPLATE in workflows
+
+
 def test_their_thumbnails_are_served(server, workflows):
     for title, path in workflows.items():
         if path.with_suffix(".jpg").exists():
