@@ -1,6 +1,8 @@
 """Layered files in ComfyUI's output folder, numbered as Save Image does, each beside a picture with the workflow."""
 
 import errno
+import shutil
+import tempfile
 from pathlib import Path
 
 import folder_paths
@@ -8,6 +10,7 @@ import numpy as np
 import torch
 from comfy_api.latest import io, ui
 
+from ..files import atomic_write
 from ..images import checked_mask, rgb_on
 from ..layers.files import page_layers, write_ora, write_psd
 from ..sketch import crop_to
@@ -54,21 +57,44 @@ def save_layers(
 
 
 def _save(node, filename_prefix, file_format, layers, merged) -> list[ui.SavedResult]:
-    """Both files of one page; if the layers cannot be written, no picture stays behind."""
+    """Both files of one page, or none.
+
+    The layers are written into the temp folder, which the host empties when it starts: not even a ComfyUI that is
+    killed meanwhile leaves half a file behind.
+    """
+    temp = Path(folder_paths.get_temp_directory())
+    temp.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=temp) as folder:
+        written = Path(folder, f"layers.{file_format}")
+        WRITERS[file_format](written, layers, merged)
+        saved = _save_picture(node, filename_prefix, merged)
+        path = Path(folder_paths.get_output_directory(), saved[0]["subfolder"], saved[0]["filename"])
+        try:
+            with atomic_write(path.with_suffix(f".{file_format}")) as unfinished:
+                shutil.move(written, unfinished)
+        except BaseException:
+            path.unlink()
+            raise
+    return saved
+
+
+def _save_picture(node, filename_prefix, merged) -> list[ui.SavedResult]:
+    """The merged picture, by the host. ValueError for a name that it cannot have."""
     picture = torch.from_numpy(merged.astype(np.float32) / 255)[None]
     try:
-        saved = ui.ImageSaveHelper.save_images(picture, filename_prefix, io.FolderType.output, node)
+        return ui.ImageSaveHelper.save_images(picture, filename_prefix, io.FolderType.output, node)
+    except (ValueError, UnicodeError) as error:  # what the system takes for no name at all
+        raise ValueError(f"filename_prefix: no file can have this name ({error}). Write another.") from error
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
             raise ValueError(f"filename_prefix: no file can have this name ({error.strerror}). Shorten it.") from error
         raise
-    path = Path(folder_paths.get_output_directory(), saved[0]["subfolder"], saved[0]["filename"])
-    try:
-        WRITERS[file_format](path.with_suffix(f".{file_format}"), layers, merged)
-    except BaseException:
-        path.unlink()
+    except Exception as error:
+        if type(error) is Exception:  # how the host refuses a folder that is not its own
+            raise ValueError(
+                "filename_prefix: it leads out of the output folder. Write a name without `..`."
+            ) from error
         raise
-    return saved
 
 
 def _pick(images: torch.Tensor, number: int, name: str) -> torch.Tensor:

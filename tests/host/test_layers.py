@@ -241,7 +241,26 @@ def test_nothing_stays_behind_when_the_layers_cannot_be_written(save, pack, monk
     monkeypatch.setitem(writers, "psd", fail)
     with pytest.raises(OSError, match="full"):
         save(sketch=drawing(), color=result(), filename_prefix="c/page")
-    assert not list(Path(folder_paths.get_output_directory(), "c").iterdir())
+    assert not Path(folder_paths.get_output_directory(), "c").exists()
+
+
+def test_no_picture_stays_behind_when_the_whole_file_cannot_be_moved(save, pack, monkeypatch):
+    import folder_paths
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pack.colorize_core.host.layer_files.shutil, "move", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save(sketch=drawing(), color=result(), filename_prefix="moved/page")
+    assert not list(Path(folder_paths.get_output_directory(), "moved").iterdir())
+    assert not list(Path(folder_paths.get_temp_directory()).rglob("layers.*"))
+
+
+@pytest.mark.parametrize("prefix", ["../outside", "/etc/outside", "a/../../outside", "a\0b", "x" * 300])
+def test_a_name_that_leads_elsewhere_or_nowhere_is_refused(save, prefix):
+    with pytest.raises(ValueError, match=r"^filename_prefix: (it leads out of|no file can have).*(Write|Shorten)"):
+        save(sketch=drawing(), color=result(), filename_prefix=prefix)
 
 
 def test_layers_of_another_size_are_refused_in_a_sentence(save):
@@ -275,8 +294,3 @@ def test_the_saved_picture_carries_the_workflow(run_prompt, host):
     (shown,) = run.outputs["3"]["images"]
     path = Path(folder_paths.get_output_directory(), shown["subfolder"], shown["filename"])
     assert json.loads(Image.open(path).text["prompt"]) == prompt and path.with_suffix(".psd").exists()
-
-
-def test_a_name_that_no_file_can_have_is_named(node):
-    with pytest.raises(ValueError, match=r"^filename_prefix: no file can have this name"):
-        node("SaveLayers").execute("x" * 300, "psd", drawing(), result(), False)
