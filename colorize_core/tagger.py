@@ -45,8 +45,8 @@ def tagger_weights(state_dict: dict[str, torch.Tensor], name: str) -> dict[str, 
         )
     own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
     tags = own.get("head.fc.bias")
-    if tags is not None and len(tags) != TAGS:
-        logger.warning("%s knows %d tags where the tagger of the published XL knows %d.", name, len(tags), TAGS)
+    if tags is not None and tags.numel() != TAGS:
+        logger.warning("%s knows %d tags where the tagger of the published XL knows %d.", name, tags.numel(), TAGS)
     return {key: value for key, value in own.items() if not key.startswith(HEAD)}
 
 
@@ -56,7 +56,7 @@ def build_tagger(weights: dict[str, torch.Tensor], name: str) -> nn.Module:
     ValueError, naming the file, for a damaged one; ImportError where timm is not installed.
     """
     swin = import_swin()
-    config = detect_swin(weights)
+    config = detect_swin(weights, name)
     network = swin(
         img_size=PICTURE_SIDE,
         window_size=WINDOW,
@@ -73,18 +73,29 @@ def build_tagger(weights: dict[str, torch.Tensor], name: str) -> nn.Module:
                 f"{name}: {key} has the shape {list(weights[key].shape)} where a tagger of these widths has "
                 f"{list(own.shape)}: it is damaged, or another kind of network. Choose {TAGGER_FILE}."
             )
+        if not weights[key].is_floating_point():
+            raise ValueError(f"{name}: {key} is of the type {weights[key].dtype}. Get the file in float32.")
     network.load_state_dict(weights, strict=False)  # other keys are buffers that older versions of timm stored
     return network.eval().requires_grad_(False)
 
 
-def detect_swin(weights: dict[str, torch.Tensor]) -> SwinConfig:
-    """The configuration of a Swin Transformer V2, from its weights without prefix."""
-    stages = _count(weights, "layers.")
-    return SwinConfig(
-        embed_dim=weights["layers.0.blocks.0.norm1.weight"].shape[0],
-        depths=tuple(_count(weights, f"layers.{stage}.blocks.") for stage in range(stages)),
-        num_heads=tuple(weights[f"layers.{stage}.blocks.0.attn.logit_scale"].shape[0] for stage in range(stages)),
-    )
+def detect_swin(weights: dict[str, torch.Tensor], name: str) -> SwinConfig:
+    """The configuration of a Swin Transformer V2, from its weights without prefix. ValueError, naming the file, where
+    they are those of none."""
+    stages = range(_count(weights, "layers."))
+    depths = tuple(_count(weights, f"layers.{stage}.blocks.") for stage in stages)
+    scales = [weights.get(f"layers.{stage}.blocks.0.attn.logit_scale") for stage in stages]
+    norm = weights.get("layers.0.blocks.0.norm1.weight")
+    heads = tuple(0 if scale is None or not scale.ndim else len(scale) for scale in scales)
+    width = norm.numel() if norm is not None else 0
+    fits = width > 0 and all(head and (width << stage) % head == 0 for stage, head in enumerate(heads))
+    needed = sum(12 * depth * (width << stage) ** 2 for stage, depth in enumerate(depths))  # of a block: 4 + 8 width^2
+    if not fits or needed > 2 * sum(weight.numel() for weight in weights.values()):
+        raise ValueError(
+            f"{name}: its stages are not those of a Swin Transformer V2: it is damaged, or another kind of network. "
+            f"Choose {TAGGER_FILE}."
+        )
+    return SwinConfig(embed_dim=width, depths=depths, num_heads=heads)
 
 
 def import_swin() -> type[nn.Module]:

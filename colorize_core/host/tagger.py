@@ -7,6 +7,7 @@ import comfy.model_management
 import comfy.model_patcher
 import torch
 
+from ..finite import is_finite
 from ..tagger import build_tagger, preprocess_for_tagger, tagger_weights
 from .files import read_state_dict
 
@@ -40,10 +41,17 @@ def load_tagger(path: str) -> Tagger:
 def encode_with_tagger(tagger: Tagger, image: torch.Tensor) -> torch.Tensor:
     """The features [B,M,E] of pictures `image` [B,H,W,C] in 0..1, row-major, float32, on the intermediate device.
 
-    M is 196 (14x14), E 1024 for the published tagger. Raises ValueError for a picture that cannot be used.
+    M is 196 (14x14), E 1024 for the published tagger. Raises ValueError for a picture that cannot be used,
+    and for a tagger whose file is damaged.
     """
     pixels = preprocess_for_tagger(image)
     memory = len(pixels) * BYTES_PER_PICTURE
     comfy.model_management.load_models_gpu([tagger.patcher], memory_required=memory, force_full_load=True)
     features = tagger.patcher.model.forward_features(pixels.to(tagger.patcher.load_device)).flatten(1, 2)
-    return features.to(comfy.model_management.intermediate_device(), torch.float32)
+    features = features.to(comfy.model_management.intermediate_device(), torch.float32)
+    if not is_finite(features):
+        raise ValueError(
+            "tagger: what it makes of the picture is NaN, infinite or far too large, so its file is damaged. Get it "
+            "again."
+        )
+    return features

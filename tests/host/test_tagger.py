@@ -114,6 +114,29 @@ def test_a_damaged_file_is_named(load, small):
         load(weights | {"norm.bias": torch.zeros(3)})
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers.0.blocks.0.norm1.weight": torch.zeros(2**16)},
+        {"layers.1.blocks.0.attn.logit_scale": torch.zeros(3, 1, 1)},
+        {"layers.9.blocks.0.x": torch.zeros(1)},
+        {f"layers.3.blocks.{block}.x": torch.zeros(1) for block in range(500)},
+    ],
+)
+def test_stages_that_no_tagger_has_are_refused_before_anything_is_built(load, small, change):
+    with pytest.raises(ValueError, match=r"^tagger-under-test\.safetensors: its stages are not those of a Swin"):
+        load(small.state_dict() | change)
+
+
+def test_a_tagger_of_whole_numbers_or_nan_is_refused(load, node, clip_vision, image, small):
+    weights = small.state_dict()
+    with pytest.raises(ValueError, match=r"^tagger-under-test\.safetensors: norm\.bias is of the type torch\.int8"):
+        load(weights | {"norm.bias": weights["norm.bias"].to(torch.int8)})
+    spoiled = load(weights | {"norm.bias": torch.full_like(weights["norm.bias"], float("nan"))})
+    with pytest.raises(ValueError, match=r"^tagger: what it makes of the picture is NaN"):
+        node("EncodeReference").execute(clip_vision, image, tagger=spoiled)
+
+
 def test_another_tagger_warns(load, small, caplog):
     with caplog.at_level(logging.WARNING):
         load(small.state_dict())
