@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .images import checked_mask, repeat_to
+from .images import checked_mask, repeat_to, shape_of
 from .sketch import LATENT_DOWNSCALE, place
 
 WHITE = 1.0
+DIMENSIONS = {"sketch_mask": 3, "background_cls": 3, "background_local": 3, "background_tagger": 3}
+DIMENSIONS |= {"reference_latent": 4, "background_latent": 4, "picture_mask": 4}  # of the tensors of a Figure
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Figure:
     and for XL `background_tagger` [B,M,E], of a picture of its own if `background_given`, else of the reference with
     its figure painted white. Latents [B,4,h,w] are those of reference and background stretched to the canvas, sizes
     their own (height, width) in pixels; `picture_mask` [B,1,h,w] is the painted figure's, on the same canvas.
+    ValueError for tensors of another number of dimensions.
     """
 
     background_enhance: bool = True
@@ -44,6 +47,15 @@ class Figure:
     background_latent: torch.Tensor | None = None
     background_size: tuple[int, int] | None = None
     picture_mask: torch.Tensor | None = None
+
+    def __post_init__(self):
+        for name, dimensions in DIMENSIONS.items():
+            part = getattr(self, name)
+            if part is not None and len(shape_of(part)) != dimensions:
+                raise ValueError(
+                    f"tokens: {name} of their figure has the shape {shape_of(part)} where {dimensions} dimensions "
+                    "belong. Connect Figure and Background."
+                )
 
 
 def without_figure(image: torch.Tensor, mask: torch.Tensor, threshold: float, name: str) -> torch.Tensor:

@@ -10,6 +10,11 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 LARGEST_COLOR = 100.0  # 1 is white and HDR pictures are brighter; those in 0..255 are what this refuses
 
 
+def shape_of(value) -> list[int]:
+    """The shape of a tensor; an empty one for what is none."""
+    return list(value.shape) if isinstance(value, torch.Tensor) else []
+
+
 def check(image: torch.Tensor, name: str) -> None:
     """Raises ValueError, naming the input, unless `image` is [B,H,W,C] of floats, with C = 1, 3 or 4, and holds colors.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .images import check, resize, rgb_on
+from .images import check, resize, rgb_on, shape_of
 
 BLANK = -1.0  # an empty sketch: black paper
 LATENT_DOWNSCALE = 8  # side of the picture / side of the latent
@@ -31,10 +31,10 @@ class Sketch:
     per_scale: tuple[float, ...] = ()
 
     def __post_init__(self):
-        if self.pixels.ndim != 4 or self.pixels.shape[1] != 3:
+        shape = shape_of(self.pixels)
+        if len(shape) != 4 or shape[1] != 3:
             raise ValueError(
-                f"sketch: its shape is {list(self.pixels.shape)} where [batch, 3, height, width] belongs. Connect "
-                "Encode Sketch."
+                f"sketch: its shape is {shape} where [batch, 3, height, width] belongs. Connect Encode Sketch."
             )
 
 

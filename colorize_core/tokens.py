@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from .figure import Figure
-from .images import repeat_to, rgb_on
+from .images import repeat_to, rgb_on, shape_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ReferenceTokens:
                 "tokens: they have both regions and a figure, which do not go together. Use Region Reference or Figure "
                 "and Background, not one after the other."
             )
-        shapes = [list(part.shape) for part in (self.cls, self.local, self.tagger) if part is not None]
+        shapes = [shape_of(self.cls), shape_of(self.local)] + ([] if self.tagger is None else [shape_of(self.tagger)])
         fits = all(len(shape) == 3 and shape[0] == shapes[0][0] for shape in shapes)
         if not (fits and shapes[0][1] == 1 and shapes[0][2] == shapes[1][2]):
             raise ValueError(
@@ -49,7 +49,7 @@ class ReferenceTokens:
 class Region:
     """A part of the sketch with a reference of its own: `mask` [M,H,W] in 0..1 on the sketch, `strength` 0..2.
 
-    ValueError for tokens that have regions themselves.
+    ValueError for tokens that have regions themselves, and for masks of another shape.
     """
 
     tokens: ReferenceTokens
@@ -57,6 +57,11 @@ class Region:
     strength: float = 1.0
 
     def __post_init__(self):
+        if len(shape_of(self.mask)) != 3:
+            raise ValueError(
+                f"mask: that of a region has the shape {shape_of(self.mask)} where [masks, height, width] belongs. "
+                "Connect Region Reference."
+            )
         if self.tokens.regions:
             raise ValueError(
                 "region_tokens: they have regions themselves. Connect a plain reference there, and chain the regions "

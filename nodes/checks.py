@@ -16,11 +16,19 @@ import torch
 from comfy_api.latest import io
 
 from ..colorize_core.finite import LARGEST, is_finite
+from ..colorize_core.host.clip import MissingTower
+from ..colorize_core.host.tagger import Tagger
 from ..colorize_core.images import FLOATS, check, checked_mask
+from ..colorize_core.layers.palette import Palette
 from ..colorize_core.memory import is_out_of_memory
+from ..colorize_core.sketch import Sketch
+from ..colorize_core.tokens import ReferenceTokens
 
 PLAIN = (str, int, float, bool, list, tuple, dict, torch.Tensor, type(None))
 PLAIN_SOCKETS = {"IMAGE": torch.Tensor, "MASK": torch.Tensor, "LATENT": dict, "CONDITIONING": list}
+SOCKETS = PLAIN_SOCKETS | {"COLORIZE_TOKENS": ReferenceTokens, "COLORIZE_SKETCH": Sketch, "COLORIZE_PALETTE": Palette}
+SOCKETS |= {"COLORIZE_TAGGER": Tagger}
+MARKS = {"MODEL": "model_options", "VAE": "encode", "CLIP": "tokenize", "CLIP_VISION": "model_type"}
 KINDS = {"INT": (Integral, "a whole number"), "FLOAT": (Real, "a number")}
 KINDS |= {"BOOLEAN": (bool, "true or false"), "STRING": (str, "a text")}
 OWN = "COLORIZE_"  # what the pack's own socket types begin with
@@ -68,7 +76,7 @@ def checked_input(slot: io.Input, value):
             raise ValueError(f"{name}: {short(value)} is not among its choices. Choose one of {short(slot.options)}.")
     elif kind in KINDS:
         check_widget(slot, value, *KINDS[kind])
-    elif not isinstance(value, PLAIN_SOCKETS[kind]) if kind in PLAIN_SOCKETS else isinstance(value, PLAIN):
+    elif not is_of_socket(kind, value):
         raise ValueError(f"{name}: {short(value)} is no {kind}. Connect an output of that type.")
     elif kind == "MASK":
         return checked_mask(value, name)
@@ -77,6 +85,15 @@ def checked_input(slot: io.Input, value):
     else:
         check_contents(kind, value, name)
     return value
+
+
+def is_of_socket(kind: str, value) -> bool:
+    """Whether `value` is what travels between sockets of that type; the host's may be of any class that does as its."""
+    if kind in SOCKETS:
+        return isinstance(value, SOCKETS[kind])
+    if kind not in MARKS or isinstance(value, (*PLAIN, MissingTower)):  # which says itself what is missing
+        return not isinstance(value, PLAIN)
+    return hasattr(value, MARKS[kind]) and (kind == "CLIP" or not hasattr(value, MARKS["CLIP"]))
 
 
 def check_widget(slot: io.Input, value, python_type: type, kind: str) -> None:
@@ -94,6 +111,11 @@ def check_contents(kind: str, value, name: str) -> None:
     """Raises ValueError where a socket's value lacks what all of its kind have, or holds numbers that cannot be."""
     if kind == "LATENT" and not isinstance(value.get("samples"), torch.Tensor):
         raise ValueError(f"{name}: there are no samples in it. Connect the latent of Prepare Sketch or of VAE Encode.")
+    if kind == "LATENT" and value["samples"].ndim != 4:
+        raise ValueError(
+            f"{name}: {value['samples'].ndim} dimensions where a picture's has 4 [batch, channels, height, width]. "
+            "Connect the latent of Prepare Sketch or of VAE Encode."
+        )
     if kind == "CONDITIONING" and not (value and all(is_condition(entry) for entry in value)):
         raise ValueError(f"{name}: it is no list of conditions. Connect an output of Colorize Conditioning.")
     for part in parts_of(value):
@@ -140,10 +162,14 @@ def parts_of(value) -> Iterator[torch.Tensor | Real]:
 
 
 def short(value) -> str:
-    """`value` in a few words."""
-    if isinstance(value, torch.Tensor):
-        return f"a tensor of the shape {list(value.shape)}"
+    """`value` in a few words, on one line."""
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__} of the shape {list(value.shape)}"
     if isinstance(value, list):
-        return ", ".join(map(str, value[:12])) + (", ..." if len(value) > 12 else "")
-    text = repr(value)
+        return ", ".join(cut(str(entry)) for entry in value[:12]) + (", ..." if len(value) > 12 else "")
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    text = " ".join(text.split())
     return text if len(text) <= 40 else f"{text[:40]}..."

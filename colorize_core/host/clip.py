@@ -164,9 +164,10 @@ def _in_transformers_keys(state_dict: dict) -> dict:
 def _whole_table(rows: torch.Tensor | None, ids: torch.Tensor, name: str) -> torch.Tensor:
     """A token table of VOCABULARY rows of which only `rows` [K,W], those of `ids` [K], are not zero."""
     fit = rows is not None and rows.ndim == 2 and len(rows) and ids.shape == rows.shape[:1] and not ids.is_complex()
-    if not fit or not (ids.min() >= 0 and ids.max() < VOCABULARY):  # NaN is neither
+    are_numbers = fit and ids.min() >= 0 and ids.max() < VOCABULARY and len(ids.long().unique()) == len(ids)
+    if not are_numbers:  # NaN is neither below nor above
         raise ValueError(
-            f"{name}: its token_embedding.ids are not the numbers, below {VOCABULARY}, of the rows of its "
+            f"{name}: its token_embedding.ids are not the different numbers, below {VOCABULARY}, of the rows of its "
             "token_embedding.weight: get the file again."
         )
     table = rows.new_zeros(VOCABULARY, rows.shape[1])

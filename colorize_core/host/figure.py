@@ -45,7 +45,7 @@ def entries(wish: Wish) -> dict:
 
 
 def figure_of(cond: dict) -> Figure | None:
-    """The figure of a CONDITIONING, if it has one."""
+    """The figure of a CONDITIONING, if it has one. ValueError if a part of it has another shape."""
     values = {
         field.name: cond[FIGURE_PREFIX + field.name] for field in fields(Figure) if FIGURE_PREFIX + field.name in cond
     }
@@ -57,6 +57,7 @@ def conds(model, cond: dict) -> dict:
     if figure is None:
         return {}
     check_version(model.config.version, figure)
+    check_parts(figure)
     if not (figure.background_enhance or figure.foreground_enhance):
         return {}
     batch, device = len(cond["noise"]), cond["device"]
@@ -127,4 +128,16 @@ def check_version(version: versions.Version, figure: Figure) -> None:
             raise ValueError(
                 f"{option}: ColorizeDiffusion {version.name} does not have it; these have: {having}. Turn it off in "
                 "Figure and Background, or load another checkpoint."
+            )
+
+
+def check_parts(figure: Figure) -> None:
+    """ValueError where the figure of a CONDITIONING has lost a part that its options need."""
+    needed = ("sketch_mask",) if figure.background_enhance or figure.foreground_enhance else ()
+    needed += ("reference_latent", "reference_size") if figure.style_enhance else ()
+    needed += ("background_size",) if figure.background_latent is not None else ()
+    for name in needed:
+        if getattr(figure, name) is None:
+            raise ValueError(
+                f"conditioning: its figure has no {name}. Connect Figure and Background and Colorize Conditioning anew."
             )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from ..guidance import check_count
 from ..images import same_aspect
-from ..sketch import BLANK, LATENT_DOWNSCALE
+from ..sketch import BLANK, LATENT_DOWNSCALE, Sketch
 from .feature import Feature, UNetPass, Wish
 from .options import with_patch
 
@@ -69,7 +69,8 @@ def entries(wish: Wish) -> dict:
 
 
 def conds(model, cond: dict) -> dict:
-    latent, pixels = cond["noise"], cond.get(SKETCH)
+    latent = cond["noise"]
+    pixels = Sketch(cond[SKETCH]).pixels if SKETCH in cond else None  # it refuses other shapes
     check_aspect(latent, pixels)
     downscales = model.config.version.hints.downscales
     strength, per_scale = cond.get(SKETCH_STRENGTH, 1.0), cond.get(SKETCH_PER_SCALE, [1.0] * len(downscales))

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..images import shape_of
 from ..tokens import ReferenceTokens
 
 # Keys of a CONDITIONING, whose main tensor holds the local tokens [B,N,D].
@@ -24,7 +25,14 @@ def context_of(model, cond: dict) -> torch.Tensor:
     local, device = cond.get("cross_attn"), cond["device"]
     if local is None:
         return torch.zeros(1, 1, model.config.unet.context_dim, device=device)
-    context = to_context(model, (cond.get(CLS, local), local, cond.get(TAGGER)), device, "conditioning")
+    tokens = cond.get(CLS, local), local, cond.get(TAGGER)
+    shapes = [shape_of(part) for part in tokens if part is not None]
+    if any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError(
+            f"conditioning: the shapes of its tokens are {', '.join(map(str, shapes))} where [batch, tokens, width] "
+            "belongs. Connect Colorize Conditioning."
+        )
+    context = to_context(model, tokens, device, "conditioning")
     return context * in_use(local).to(context)[:, None, None]
 
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from ..images import repeat_to
 from ..regions import fit_mask, region_weights
+from ..tokens import ReferenceTokens, Region
 from .branches import BRANCHES, Branch, Branches
 from .feature import Feature, UNetPass, Wish
 from .reference import TOKENS_PREFIX, in_use, to_context
@@ -47,17 +48,27 @@ def conds(model, cond: dict) -> dict:
     latent, device, context = cond["noise"], cond["device"], cond["cross_attn"]
     count, _, height, width = latent.shape
     used = repeat_to(in_use(context), count)[:, None, None]
-    out = {}
-    taggers = cond.get(REGION_TAGGER, [None] * len(cond[REGION_LOCAL]))
-    for index, parts in enumerate(zip(cond[REGION_CLS], cond[REGION_LOCAL], taggers, strict=True)):
-        check_count_of_masks(index, cond[MASKS][index], count)
+    out, regions = {}, regions_of(cond)
+    for index, region in enumerate(regions):
+        check_count_of_masks(index, region.mask, count)
+        parts = region.tokens.cls, region.tokens.local, region.tokens.tagger
         tokens = to_context(model, parts, device, f"region_tokens of region {index + 1}")
         out[tokens_keyword(index)] = comfy.conds.CONDRegular(repeat_to(tokens, count) * used)
-    masks = torch.stack([repeat_to(fit_mask(mask, height, width), count) for mask in cond[MASKS]], dim=1)
-    strengths = torch.tensor([cond[STRENGTHS]], device=device)
+    masks = torch.stack([repeat_to(fit_mask(region.mask, height, width), count) for region in regions], dim=1)
+    strengths = torch.tensor([[region.strength for region in regions]], device=device)
     out[MASKS_KEYWORD] = comfy.conds.CONDNoiseShape(masks.to(device))
     out[STRENGTHS_KEYWORD] = comfy.conds.CONDRegular(strengths)
     return out
+
+
+def regions_of(cond: dict) -> list[Region]:
+    """The regions of a CONDITIONING. ValueError if a part of one is missing or has another shape."""
+    cls, local, masks, strengths = (cond.get(key, ()) for key in (REGION_CLS, REGION_LOCAL, MASKS, STRENGTHS))
+    taggers = cond.get(REGION_TAGGER, [None] * len(local))
+    if not len(cls) == len(local) == len(taggers) == len(masks) == len(strengths) > 0:
+        raise ValueError("conditioning: its regions have no equal number of parts. Connect Colorize Conditioning anew.")
+    tokens = map(ReferenceTokens, cls, local, taggers)
+    return list(map(Region, tokens, masks, strengths))
 
 
 def options(unet_pass: UNetPass, options: dict) -> dict:

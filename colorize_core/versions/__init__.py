@@ -53,7 +53,7 @@ def detect(
     if not any(key.startswith(UNET_PREFIX) for key in checkpoint):
         raise ValueError(
             f"{name} holds no denoiser ({UNET_PREFIX}*), so it is no checkpoint: "
-            "choose a ColorizeDiffusion v1 file, such as mult-eps-ft.safetensors."
+            "choose a ColorizeDiffusion file, such as mult-eps-ft.safetensors."
         )
     version = detect_version(checkpoint)
     if version is None:

@@ -1,5 +1,7 @@
 """What every node checks before it runs: literals in sockets, numbers out of range, values that are not numbers."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -149,3 +151,37 @@ def test_tokens_of_two_types_are_refused(pack, node):
     sketch = pack.colorize_core.sketch.Sketch(-torch.ones(1, 3, 64, 64))
     with pytest.raises(ValueError, match=r"^tokens: its parts are of the types torch.bfloat16, torch.float32"):
         node("Conditioning").execute(mixed, sketch)
+
+
+def test_no_check_is_made_at_a_step(pack, colorize, monkeypatch):
+    calls = []
+
+    def counted(check):
+        def run(*args):
+            calls.append(check.__name__)
+            return check(*args)
+
+        return run
+
+    for name in ("is_finite", "check", "checked_mask", "checked_input"):
+        for module in [module for key, module in sys.modules.items() if key.startswith(pack.__name__)]:
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    colorize(steps=2)
+    few = calls.copy()
+    calls.clear()
+    colorize(steps=6)
+    assert calls == few and "is_finite" in few
+
+
+@pytest.mark.parametrize("kind", ["MODEL", "VAE", "CLIP", "CLIP_VISION", "COLORIZE_TOKENS", "COLORIZE_SKETCH"])
+def test_what_belongs_into_another_socket_is_refused(echo, node, model, tokens, sketch, tiny_clip, kind):
+    clip_vision, clip = node("LoadCLIP").execute(tiny_clip).result
+    sockets = {"MODEL": model, "CLIP": clip, "CLIP_VISION": clip_vision}
+    sockets |= {"COLORIZE_TOKENS": tokens(), "COLORIZE_SKETCH": sketch()}
+    for other, value in sockets.items():
+        if other == kind:
+            assert echo(kind, value) is value
+        else:
+            with pytest.raises(ValueError, match=rf"^value: .* is no {kind}\. Connect an output of that type\.$"):
+                echo(kind, value)

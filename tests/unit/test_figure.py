@@ -69,3 +69,10 @@ def test_regions_and_a_figure_exclude_each_other():
     region = Region(tokens, torch.ones(1, 8, 8))
     with pytest.raises(ValueError, match="both regions and a figure"):
         ReferenceTokens(tokens.cls, tokens.local, regions=(region,), figure=Figure())
+
+
+def test_parts_of_a_figure_have_their_dimensions():
+    with pytest.raises(ValueError, match=r"^tokens: background_latent of their figure has the shape \[4, 8, 8\]"):
+        Figure(background_latent=torch.zeros(4, 8, 8))
+    with pytest.raises(ValueError, match=r"^tokens: sketch_mask of their figure has the shape \[\]"):
+        Figure(sketch_mask=3)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from colorize_core.tokens import ReferenceTokens, preprocess
+from colorize_core.tokens import ReferenceTokens, Region, preprocess
 
 
 def plain(image: torch.Tensor, size: int = 14) -> torch.Tensor:
@@ -56,3 +56,12 @@ def test_tokens_of_shapes_that_do_not_belong_together_are_refused(cls, local, ta
     tagger = None if tagger is None else torch.zeros(tagger)
     with pytest.raises(ValueError, match=r"^tokens: their shapes are .* Connect Encode Reference\.$"):
         ReferenceTokens(torch.zeros(cls), torch.zeros(local), tagger)
+
+
+def test_what_is_no_tensor_is_no_part_of_tokens():
+    with pytest.raises(ValueError, match=r"^tokens: their shapes are \[\], \[1, 16, 8\]"):
+        ReferenceTokens("a text", torch.zeros(1, 16, 8))
+    tokens = ReferenceTokens(torch.zeros(1, 1, 8), torch.zeros(1, 16, 8))
+    for mask in (torch.zeros(8, 8), torch.zeros(1, 1, 8, 8), None):
+        with pytest.raises(ValueError, match=r"^mask: that of a region has the shape .* Connect Region Reference\.$"):
+            Region(tokens, mask)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -203,7 +204,8 @@ def with_figure(pack, node, tokens_of, monkeypatch):
             "latent": {"samples": torch.zeros(1, 4, height // 8, width // 8)},
         }
         tokens = tokens_of(golden["context"])
-        return node("FigureAndBackground").execute(tokens, object(), reference, **options, **inputs).result[0]
+        unused = SimpleNamespace(model_type="clip_vision_model")
+        return node("FigureAndBackground").execute(tokens, unused, reference, **options, **inputs).result[0]
 
     return make
 

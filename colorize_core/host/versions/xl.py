@@ -43,7 +43,8 @@ class UNetXL(ColorizeUNet):
             raise ValueError(
                 f"{name}: XL looks at a reference through a tagger too. Connect Load Tagger (XL) to Encode Reference."
             )
-        check_width(local, self.config.clip_width, name)
+        for tokens in (local, cls):
+            check_width(tokens, self.config.clip_width, name)
         check_width(tagger, self.config.tagger_width, name, "tagger")
         return self.proj(torch.cat([cls, local], dim=1), tagger)
 
