@@ -20,9 +20,9 @@ def load(node, tiny_checkpoint, monkeypatch):
 
 
 STORAGE = {
-    "fp16_unet": (torch.float16, 1e-2),
-    "bf16_unet": (torch.bfloat16, 1e-1),
-    "fp8_e4m3fn_unet": (torch.float8_e4m3fn, 1.0),
+    "fp16_unet": (torch.float16, 3e-3),
+    "bf16_unet": (torch.bfloat16, 3e-2),
+    "fp8_e4m3fn_unet": (torch.float8_e4m3fn, 0.4),
 }
 
 
