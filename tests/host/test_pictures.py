@@ -130,7 +130,7 @@ def test_lines_on_a_transparent_ground_are_lines(loaded, prepare, caplog):
     assert torch.equal(prepare(image, mask=mask)[0], prepare(flat)[0])
     assert not caplog.text
     prepare(black)
-    assert "connect Load Image's mask" in caplog.text
+    assert "Transparent ground? Connect its mask." in caplog.text
 
 
 def test_one_drawing_of_a_batch_that_was_not_prepared_is_warned_about(prepare, node, caplog):

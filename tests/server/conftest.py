@@ -182,7 +182,8 @@ def browser(chromium):
 
 @pytest.fixture(scope="module")
 def page(browser, server):
-    """A page with ComfyUI's interface."""
+    """A page with ComfyUI's interface, as it is for who has been there before: no dialog lies over the graph."""
+    server.request("/settings", {"Comfy.TutorialCompleted": True})
     page = browser.new_page(viewport={"width": 1800, "height": 1000})
     page.goto(server.url)
     page.wait_for_function(READY, timeout=READY_MILLISECONDS)

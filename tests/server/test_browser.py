@@ -1,9 +1,11 @@
 """Every template, the blueprint and the node search in the real web UI, in a headless Chromium."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from dev import OUT
 from gallery.blueprint import NAME as BLUEPRINT
@@ -53,10 +55,20 @@ def test_the_node_search_knows_the_words_that_people_type(page):
             assert node in page.evaluate(search, word)[:10], word
 
 
+def node_search(page):
+    """The field of the node search, opened by a double click on the empty graph."""
+    field = page.get_by_placeholder("Add a node...")
+    for _ in range(10):  # two clicks that a busy machine sees too far apart are no double click
+        page.mouse.dblclick(700, 400)
+        with contextlib.suppress(TimeoutError):
+            field.wait_for(timeout=6_000)
+            return field
+    raise AssertionError("A double click did not open the node search.")
+
+
 def test_the_blueprint_is_found_by_the_node_search_and_runs(page, server, shrink):
     page.evaluate("() => app.graph.clear()")
-    page.mouse.dblclick(700, 400)
-    page.keyboard.type("colorize line art")
+    node_search(page).fill("colorize line art")
     page.get_by_text(BLUEPRINT).first.wait_for(timeout=MILLISECONDS)
     page.screenshot(path=SCREENSHOTS / "node-search.png")
     page.keyboard.press("Enter")
